@@ -1,0 +1,77 @@
+"""The connection to PostgreSQL, and the one place that commits."""
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+from sqlalchemy import create_engine, text
+from sqlalchemy.exc import DBAPIError, OperationalError
+from sqlalchemy.orm import Session
+
+from service.domain.errors import Unavailable
+
+__all__ = [
+    "Database",
+    "Ring",
+    "Session",
+    "no_bell",
+    "wake",
+    "with_driver",
+]  # Session: SQLAlchemy is named here only
+WAKE = "wake"
+Ring = Callable[[set[str]], None]
+
+
+def no_bell(channels: set[str]) -> None:
+    """For processes that wake nobody."""
+
+
+def wake(session: Session, channel: str) -> None:
+    """Tell whoever waits on `channel`, once this transaction has happened."""
+    session.info.setdefault(WAKE, set()).add(channel)
+
+
+class Database:
+    """A pool of connections. `ring` is called after each commit with the channels that have news."""
+
+    def __init__(self, url: str, *, ring: Ring = no_bell, pool_size: int = 5) -> None:
+        self.url = with_driver(url)
+        self._ring = ring
+        self._engine = create_engine(
+            self.url,
+            pool_size=pool_size,
+            max_overflow=10,
+            pool_pre_ping=True,  # a restarted server costs one ping, not one failed request
+            connect_args={"connect_timeout": 5},
+        )
+
+    @contextmanager
+    def transaction(self) -> Iterator[Session]:
+        """Everything that is done in it happens, or nothing does. Raises Unavailable when the server is away."""
+        try:
+            with Session(self._engine, expire_on_commit=False) as session:
+                yield session
+                session.commit()
+        except OperationalError as error:
+            raise Unavailable(f"the database cannot do this now; try again ({error.orig})") from error
+        channels: set[str] = session.info.get(WAKE, set())
+        if channels:
+            self._ring(channels)
+
+    def answers(self) -> bool:
+        """Whether the server can be asked."""
+        try:
+            with self._engine.connect() as connection:
+                connection.execute(text("SELECT 1"))
+        except DBAPIError:
+            return False
+        return True
+
+    def close(self) -> None:
+        """Give the connections back."""
+        self._engine.dispose()
+
+
+def with_driver(url: str) -> str:
+    """`postgres://` and `postgresql://`, as hosting panels write it, mean psycopg 3 here."""
+    scheme, separator, rest = url.partition("://")
+    return f"postgresql+psycopg{separator}{rest}" if scheme in ("postgres", "postgresql") else url

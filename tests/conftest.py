@@ -1,0 +1,172 @@
+"""Real servers for the tests: started once, on sockets and ports that the system chooses, gone afterwards."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import httpx2
+import pytest
+from sqlalchemy import text
+
+from service.domain.specs import JobSpec
+from service.embedded import Servers, servers
+from service.persistence.database import Database
+from service.persistence.migrations import upgrade
+
+START_SECONDS = 90
+Until = Callable[[dict[str, Any]], bool]
+
+
+@contextmanager
+def data_folder() -> Iterator[Path]:
+    """A temporary folder that PostgreSQL's own user may pass, which it needs where the tests run as root."""
+    with tempfile.TemporaryDirectory(prefix="hone-test-", dir="/var/tmp") as folder:
+        Path(folder).chmod(0o755)
+        yield Path(folder)
+
+
+@pytest.fixture(scope="session")
+def embedded() -> Iterator[Servers]:
+    """PostgreSQL and a Redis-protocol server, migrated to the newest schema."""
+    with data_folder() as folder, servers(folder) as running:
+        upgrade(running.database_url)
+        yield running
+
+
+@pytest.fixture
+def database(embedded: Servers) -> Iterator[Database]:
+    """An empty database."""
+    made = Database(embedded.database_url)
+    with made.transaction() as session:
+        session.execute(text("TRUNCATE jobs, files, keys, login_links, outbox, workers RESTART IDENTITY CASCADE"))
+    yield made
+    made.close()
+
+
+@pytest.fixture
+def spec() -> Callable[..., JobSpec]:
+    """Makes a small valid spec; keyword arguments replace its fields."""
+
+    def make(**changes: Any) -> JobSpec:
+        return JobSpec.model_validate(tiny_sft() | changes)
+
+    return make
+
+
+def tiny_sft(**changes: Any) -> dict[str, Any]:
+    """A supervised job of seconds."""
+    document: dict[str, Any] = {
+        "algorithm": {"type": "sft", "batch_size": 4},
+        "model": "tiny",
+        "dataset": {"source": "linear-algebra", "tasks": ["trace"], "size": 16, "style": "symbolic", "max_entry": 3},
+        "optimizer": {"learning_rate": 1e-3},
+        "steps": 3,
+    }
+    return document | changes
+
+
+@dataclass
+class Server:
+    """A running `hone up`."""
+
+    url: str
+    key: str
+    data_dir: Path
+    process: subprocess.Popen[bytes]
+
+    def client(self, **options: Any) -> httpx2.Client:
+        """An HTTP client with the admin key."""
+        headers = {"authorization": f"Bearer {self.key}"} | options.pop("headers", {})
+        return httpx2.Client(base_url=self.url, headers=headers, timeout=30, **options)
+
+    def another_key(self, owner: str, role: str = "member") -> str:
+        """A key of somebody else."""
+        with self.client() as http:
+            answer = http.post("/v1/keys", json={"owner": owner, "role": role})
+        return str(answer.json()["secret"])
+
+    def submit(self, **changes: Any) -> dict[str, Any]:
+        """Submit a job of seconds; keyword arguments replace fields of its spec."""
+        with self.client() as http:
+            answer = http.post("/v1/jobs", json=tiny_sft(**changes))
+        assert answer.status_code == 201, answer.text
+        return dict(answer.json())
+
+    def wait(
+        self, job_id: str, seconds: float = 120, until: Callable[[dict[str, Any]], bool] | None = None
+    ) -> dict[str, Any]:
+        """The job once it has ended, or once `until` holds."""
+        over = until or (lambda job: job["status"] in ("succeeded", "failed", "cancelled"))
+        deadline = time.monotonic() + seconds
+        with self.client() as http:
+            while time.monotonic() < deadline:
+                job = dict(http.get(f"/v1/jobs/{job_id}").json())
+                if over(job):
+                    return job
+                time.sleep(0.1)
+        raise AssertionError(f"job {job_id} did not get there in {seconds} s: {job}")
+
+
+def _environment() -> dict[str, str]:
+    """Ours, without the developer's own settings; threads that wait for each other crawl on a busy machine, so one."""
+    ours = {"OMP_NUM_THREADS": "1"}
+    return {name: value for name, value in os.environ.items() if not name.startswith("HONE_")} | ours
+
+
+def start(data_dir: Path, *options: str, **environment: str) -> Server:
+    """`hone up` as a user runs it, once it answers."""
+    with (data_dir / "up.log").open("wb") as log:
+        process = subprocess.Popen(
+            [sys.executable, "-m", "service.cli", "up", "--data-dir", str(data_dir), "--port", "0", *options],
+            env=_environment() | environment,
+            stdin=subprocess.DEVNULL,
+            stdout=log,
+            stderr=subprocess.STDOUT,
+        )
+    deadline = time.monotonic() + START_SECONDS
+    while not (data_dir / "server.json").exists():
+        if process.poll() is not None or time.monotonic() > deadline:
+            process.kill()
+            raise AssertionError(f"hone up did not start:\n{(data_dir / 'up.log').read_text()}")
+        time.sleep(0.05)
+    url = json.loads((data_dir / "server.json").read_text())["url"]
+    return Server(url, (data_dir / "admin.key").read_text().strip(), data_dir, process)
+
+
+def stop(server: Server) -> None:
+    """End it as Ctrl-C does."""
+    server.process.send_signal(signal.SIGTERM)
+    server.process.wait(60)
+
+
+@pytest.fixture(scope="session")
+def server() -> Iterator[Server]:
+    """One running service for all tests that need one."""
+    with data_folder() as folder:
+        running = start(folder, HONE_LEASE_SECONDS="6", HONE_POLL_SECONDS="1", HONE_MAX_UPLOAD_BYTES="1000000")
+        try:
+            yield running
+        finally:
+            stop(running)
+
+
+@pytest.fixture
+def http(server: Server) -> Iterator[httpx2.Client]:
+    """A client of the running service with the admin key."""
+    with server.client() as client:
+        yield client
+
+
+@pytest.fixture(scope="session")
+def launch() -> Callable[..., Server]:
+    """Starts a service of one's own, for tests that kill it."""
+    return start

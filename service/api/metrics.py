@@ -1,0 +1,41 @@
+"""Metrics over HTTP."""
+
+import math
+from itertools import groupby
+from typing import Annotated
+
+from fastapi import APIRouter, Query
+
+from service.api.dependencies import Reader, SessionDep
+from service.persistence import jobs, metrics
+from service.persistence.tables import Metric
+from service.schemas import MetricsRead, Series
+
+router = APIRouter(prefix="/v1/jobs/{job_id}", tags=["metrics"])
+
+
+def _series(name: str, points: list[Metric]) -> Series:
+    return Series(
+        name=name,
+        steps=[point.step for point in points],
+        values=[point.value if math.isfinite(point.value) else None for point in points],
+        times=[point.created_at.timestamp() for point in points],
+    )
+
+
+@router.get("/metrics")
+def get_metrics(
+    job_id: str,
+    identity: Reader,
+    session: SessionDep,
+    names: Annotated[str | None, Query(description="comma-separated; all when absent")] = None,
+    from_step: Annotated[int | None, Query(ge=0)] = None,
+    to_step: Annotated[int | None, Query(ge=0)] = None,
+) -> MetricsRead:
+    """The series of a job, every point of them."""
+    jobs.get(session, job_id, identity.sees)
+    wanted = [name.strip() for name in names.split(",")] if names else None
+    rows = metrics.series(session, job_id, wanted, from_step, to_step)
+    return MetricsRead(
+        job_id=job_id, series=[_series(name, list(points)) for name, points in groupby(rows, key=lambda row: row.name)]
+    )

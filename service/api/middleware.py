@@ -1,0 +1,70 @@
+"""Around every request: an id, and a limit to its body. Plain ASGI, so that streams stay streams."""
+
+from starlette.datastructures import Headers, MutableHeaders
+from starlette.exceptions import HTTPException
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from service.api.problems import answer
+from service.domain import ids
+
+JSON_BYTES = 4 * 2**20
+FORM_OVERHEAD = 2**16
+
+
+class RequestId:
+    """`x-request-id` on every answer: the caller's own, if it sent a sane one."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Serve one request."""
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        given = Headers(scope=scope).get("x-request-id", "")
+        request_id = given if 0 < len(given) <= 100 and given.isascii() and given.isprintable() else ids.new("req_")
+        scope["request_id"] = request_id
+
+        async def named(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                MutableHeaders(scope=message)["x-request-id"] = request_id
+            await send(message)
+
+        await self._app(scope, receive, named)
+
+
+class BodyLimit:
+    """413 for a body that is too long, declared or counted as it arrives."""
+
+    def __init__(self, app: ASGIApp, max_upload_bytes: int) -> None:
+        self._app = app
+        self._max_upload = max_upload_bytes
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Serve one request."""
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        upload = scope["path"] == "/v1/files"
+        limit = self._max_upload + FORM_OVERHEAD if upload else JSON_BYTES
+        told = f"the limit is {self._max_upload if upload else JSON_BYTES} bytes"
+        remedy = f"{told}; split the file or ask the operator to raise HONE_MAX_UPLOAD_BYTES" if upload else told
+        declared = Headers(scope=scope).get("content-length", "")
+        if declared.isdigit() and int(declared) > limit:
+            response = answer(
+                413, "invalid_request_error", f"the body has {declared} bytes, {remedy}", code="too_large"
+            )
+            await response(scope, receive, send)
+            return
+        count = 0
+
+        async def counted() -> Message:
+            nonlocal count
+            message = await receive()
+            count += len(message.get("body", b""))
+            if count > limit:
+                raise HTTPException(413, f"the body is too long: {remedy}")
+            return message
+
+        await self._app(scope, counted, send)

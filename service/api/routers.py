@@ -1,0 +1,14 @@
+"""All routers, in the order in which the documentation shows them."""
+
+from service.api import checkpoints, events, files, health, jobs, keys, metrics, samples
+
+ALL = (
+    jobs.router,
+    events.router,
+    metrics.router,
+    samples.router,
+    checkpoints.router,
+    files.router,
+    keys.router,
+    health.router,
+)

@@ -1,0 +1,91 @@
+"""The HTTP application: wiring only."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager, suppress
+from pathlib import Path
+
+from fastapi import FastAPI, Request
+from fastapi.responses import FileResponse, HTMLResponse, Response
+from fastapi.staticfiles import StaticFiles
+
+from service import logs, settings
+from service.api import problems
+from service.api.dependencies import Services
+from service.api.middleware import BodyLimit, RequestId
+from service.api.routers import ALL
+from service.bells import Listener, Ringer
+from service.domain.errors import NotFound
+from service.persistence.database import Database
+from service.persistence.events import channel
+from service.storage import Storage
+
+DIST = Path(__file__).parent / "dashboard" / "dist"
+NO_PAGE = (
+    "<!doctype html><title>Hone</title>"
+    "<p>The page is not built. Run <code>make page</code>, or see <a href=/docs>/docs</a>."
+)
+
+
+def create_app() -> FastAPI:
+    """The application with the settings of this process: what uvicorn runs."""
+    config = settings.load()
+    logs.configure(config.log_level)
+    ringer = Ringer(config.redis_url)
+    parts = Services(
+        settings=config,
+        database=Database(config.database_url, ring=ringer, pool_size=10),
+        storage=Storage(config.storage_url, config.data_dir / "cache"),
+        ringer=ringer,
+        listener=Listener(config.redis_url),
+    )
+    app = described(_lifespan)
+    app.state.services = parts
+    app.add_middleware(BodyLimit, max_upload_bytes=config.max_upload_bytes)
+    app.add_middleware(RequestId)
+    return app
+
+
+def described(lifespan: object = None) -> FastAPI:
+    """The application's routes without its parts: enough for the OpenAPI document."""
+    app = FastAPI(
+        title="Hone",
+        summary="Post-training of language models as durable jobs.",
+        lifespan=lifespan,  # type: ignore[arg-type]  # FastAPI's alias for it is private
+        responses=problems.DOCUMENTED,
+        version="1",
+    )
+    problems.install(app)
+    for router in ALL:
+        app.include_router(router)
+    _add_page(app)
+    return app
+
+
+def _add_page(app: FastAPI) -> None:
+    """The built page, if it is there. Under /v1 an unknown path is an error, not a page."""
+
+    @app.api_route("/v1/{path:path}", methods=["GET", "POST", "PUT", "PATCH", "DELETE"], include_in_schema=False)
+    def unknown(path: str, request: Request) -> None:
+        raise NotFound(f"no endpoint {request.method} /v1/{path}; /docs lists what there is", code="unknown_url")
+
+    @app.get("/", include_in_schema=False)
+    def page() -> Response:
+        index = DIST / "index.html"
+        return FileResponse(index, headers={"cache-control": "no-cache"}) if index.exists() else HTMLResponse(NO_PAGE)
+
+    app.mount("/assets", StaticFiles(directory=DIST / "assets", check_dir=False), name="assets")
+
+
+@asynccontextmanager
+async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
+    parts: Services = app.state.services
+    listening = asyncio.create_task(parts.listener.run(channel("*")))
+    try:
+        yield
+    finally:
+        listening.cancel()
+        with suppress(asyncio.CancelledError):
+            await listening
+        await parts.listener.close()
+        parts.database.close()

@@ -1,0 +1,124 @@
+"""What a user can do: one function each, to be called inside one transaction."""
+
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+from service.domain.datasets import FileData
+from service.domain.errors import Conflict, Invalid, NotFound, Unauthorized
+from service.domain.jobs import JobEvent, JobStatus
+from service.domain.specs import JOB_MODEL, JobSpec
+from service.persistence import checkpoints, files, jobs, keys, outbox
+from service.persistence.database import Session
+from service.persistence.tables import Job, Key
+
+LINK_MINUTES = 15
+SESSION_DAYS = 30
+
+
+def submit(session: Session, owner: str, spec: JobSpec, model_roots: list[Path], idempotency_key: str | None) -> Job:
+    """Record a job and the bell that will start it: both exist, or neither."""
+    if idempotency_key is not None:
+        earlier = jobs.by_idempotency_key(session, owner, idempotency_key)
+        if earlier is not None:
+            return _same(earlier, spec)
+    _check_parents(session, owner, spec)
+    _check_model(session, owner, spec, model_roots)
+    _check_files(session, owner, spec)
+    job = jobs.add(session, owner, spec, idempotency_key)
+    outbox.add(session, outbox.TRAIN, {"job_id": job.id})
+    return job
+
+
+def _same(earlier: Job, spec: JobSpec) -> Job:
+    if earlier.spec == spec.model_dump(mode="json"):
+        return earlier
+    raise Conflict(
+        f"this Idempotency-Key already made job {earlier.id} from another spec; use a new key",
+        param="Idempotency-Key",
+        code="idempotency_key_reused",
+    )
+
+
+def _check_parents(session: Session, owner: str, spec: JobSpec) -> None:
+    for place, parent_id in enumerate(spec.depends_on):
+        param = "model" if parent_id == spec.parent_job else f"depends_on.{place}"
+        try:
+            parent = jobs.get(session, parent_id, owner)
+        except NotFound:
+            raise Invalid(f"no job {parent_id}: name a job of your own", param=param) from None
+        if parent.status in (JobStatus.FAILED, JobStatus.CANCELLED):
+            raise Invalid(f"job {parent_id} has {parent.status}: this job could never start", param=param)
+
+
+def _check_model(session: Session, owner: str, spec: JobSpec, roots: list[Path]) -> None:
+    match = JOB_MODEL.match(spec.model)
+    if match:
+        parent = jobs.get(session, match["job"], owner)
+        if parent.status == JobStatus.SUCCEEDED and checkpoints.choose(session, parent.id, match["which"]) is None:
+            there = ", ".join(f"step-{row.step}" for row in checkpoints.of_job(session, parent.id)) or "none"
+            raise Invalid(f"job {parent.id} has no checkpoint {match['which']}; it has {there}", param="model")
+    elif spec.model.startswith("job:"):
+        raise Invalid(f"'{spec.model}' is not job:ID[@best|@latest|@step-N]", param="model")
+    elif spec.model.startswith(("/", "./", "../", "~")):
+        _check_directory(spec.model, roots)
+
+
+def _check_directory(model: str, roots: list[Path]) -> None:
+    """A path may only point into the operator's roots, links resolved, and must be there."""
+    path = Path(model)
+    if not path.is_absolute() or not any(path.resolve().is_relative_to(root.resolve()) for root in roots):
+        allowed = ", ".join(str(root) for root in roots) or "none: the operator sets HONE_MODEL_ROOTS"
+        raise Invalid(f"'{model}' is outside the allowed model directories ({allowed})", param="model")
+    if not (path / "config.json").is_file():
+        raise Invalid(f"'{model}' is not a model directory: it has no config.json", param="model")
+
+
+def _check_files(session: Session, owner: str, spec: JobSpec) -> None:
+    wanted = {"dataset.source": spec.dataset, "eval_dataset.source": spec.eval_dataset}
+    for param, dataset in wanted.items():
+        if not isinstance(dataset, FileData):
+            continue
+        try:
+            file = files.get(session, dataset.source, owner)
+        except NotFound:
+            raise Invalid(f"no file {dataset.source}: upload it with POST /v1/files", param=param) from None
+        needs_answer = spec.algorithm.type != "sft"
+        if param == "dataset.source" and needs_answer and "answer" not in file.columns:
+            raise Invalid(
+                f"{spec.algorithm.type} needs rows with 'prompt' and 'answer', but {file.id} has {file.columns}",
+                param=param,
+            )
+        if param == "dataset.source" and not needs_answer and not {"completion", "messages"} & set(file.columns):
+            raise Invalid(
+                f"sft needs rows with 'prompt' and 'completion', or 'messages', but {file.id} has {file.columns}",
+                param=param,
+            )
+
+
+def cancel(session: Session, owner: str | None, job_id: str) -> Job:
+    """Ask a job to stop: at once if it waits, else within a step. Asking twice is fine."""
+    job = jobs.get(session, job_id, owner, lock=True)
+    if job.status != JobStatus.CANCELLING:
+        jobs.move(session, job, JobEvent.CANCEL)
+    return job
+
+
+def create_key(session: Session, owner: str, role: str) -> tuple[Key, str]:
+    """A key and its secret, which is shown this once."""
+    return keys.add(session, owner, role)
+
+
+def create_login_link(session: Session, owner: str, role: str) -> tuple[str, datetime]:
+    """A token that opens the page once, and until when."""
+    expires_at = datetime.now(UTC) + timedelta(minutes=LINK_MINUTES)
+    return keys.add_link(session, owner, role, expires_at), expires_at
+
+
+def log_in(session: Session, token: str) -> tuple[Key, str]:
+    """Change a login token into a key for a browser."""
+    made = keys.spend_link(session, token, datetime.now(UTC), timedelta(days=SESSION_DAYS))
+    if made is None:
+        raise Unauthorized(
+            "this login link was used or has expired; `hone login` makes a new one", code="invalid_token"
+        )
+    return made

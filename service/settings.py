@@ -1,0 +1,52 @@
+"""What the operator sets, from the environment. Read by entry points only."""
+
+from functools import lru_cache
+from pathlib import Path
+
+from pydantic import Field, ValidationError
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+
+class Settings(BaseSettings):
+    """Each field is an environment variable of the same name in capitals; HONE_ ones say so in their alias."""
+
+    model_config = SettingsConfigDict(extra="ignore", populate_by_name=True)
+
+    database_url: str = Field(min_length=1, description="PostgreSQL, e.g. postgresql+psycopg://user:password@host/hone")
+    redis_url: str = Field(min_length=1, description="Redis or Valkey, e.g. redis://host:6379/0 or unix:///path.sock")
+    storage_url: str = Field(min_length=1, description="a directory or an fsspec URL for files and checkpoints")
+    data_dir: Path = Field(
+        Path("/tmp/hone"), alias="HONE_DATA_DIR", description="scratch space of this machine: uploads, running trainers"
+    )
+    model_roots: list[Path] = Field(
+        default_factory=list, alias="HONE_MODEL_ROOTS", description="directories that a spec's `model` may point into"
+    )
+    max_upload_bytes: int = Field(
+        512 * 2**20, alias="HONE_MAX_UPLOAD_BYTES", ge=1, description="largest file that may be uploaded"
+    )
+    lease_seconds: float = Field(
+        30.0, alias="HONE_LEASE_SECONDS", gt=0, description="silence after which a worker counts as dead"
+    )
+    poll_seconds: float = Field(
+        3.0, alias="HONE_POLL_SECONDS", gt=0, description="how often a worker looks for jobs without being rung"
+    )
+    worker_slots: int = Field(
+        1, alias="HONE_WORKER_SLOTS", ge=1, le=64, description="jobs that one worker runs at the same time"
+    )
+    worker_gpus: list[int] = Field(
+        default_factory=list, alias="HONE_WORKER_GPUS", description="indices of the GPUs that this worker may use"
+    )
+    spare_trainer: bool = Field(
+        True, alias="HONE_SPARE_TRAINER", description="keep a started trainer waiting, so that a job starts at once"
+    )
+    log_level: str = Field("INFO", alias="HONE_LOG_LEVEL", description="DEBUG, INFO, WARNING or ERROR")
+
+
+@lru_cache
+def load() -> Settings:
+    """The settings of this process, or an exit that names each variable that is missing or wrong."""
+    try:
+        return Settings()
+    except ValidationError as error:
+        lines = [f"{str(e['loc'][0]).upper()}: {e['msg']} (environment variable)" for e in error.errors()]
+        raise SystemExit("hone: cannot start\n  " + "\n  ".join(lines)) from None

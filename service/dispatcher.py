@@ -1,0 +1,106 @@
+"""The dispatcher: sends what the outbox holds, returns lost jobs to the queue, ends jobs that can never start.
+
+`python -m service.dispatcher`. Several may run: each takes only rows that no other has locked.
+"""
+
+import signal
+import threading
+
+from celery import Celery
+from redis import Redis
+from redis.exceptions import RedisError
+
+from service import broker, logs, settings
+from service.bells import Ringer
+from service.domain.jobs import Failure
+from service.persistence import jobs, outbox
+from service.persistence.database import Database
+
+log = logs.get(__name__)
+ROUND_SECONDS = 1.0
+LOST = Failure(
+    category="lost",
+    message="its worker was not heard of for a whole lease",
+    hint="look at the worker's host: it may have crashed, lost its network or run out of memory",
+)
+
+
+class Dispatcher:
+    """One round at a time; a failed round is logged and the next one tries again."""
+
+    def __init__(self, database: Database, celery: Celery) -> None:
+        self._database = database
+        self._celery = celery
+
+    def round(self) -> None:
+        """Everything that is due now."""
+        self.send()
+        self.recover()
+        self.end_orphans()
+
+    def send(self) -> None:
+        """Outbox to broker. A message may be sent twice: the row is deleted after the broker took it."""
+        with self._database.transaction() as session:
+            for message in outbox.take(session):
+                self._celery.send_task(message.topic, kwargs=message.payload, retry=False, ignore_result=True)
+                outbox.sent(session, message)
+
+    def recover(self) -> None:
+        """Jobs whose worker is silent run again."""
+        with self._database.transaction() as session:
+            for job in jobs.expired(session):
+                log.warning("a lease ran out", job=job.id, attempt=job.attempt, worker=job.lease_owner)
+                jobs.lose(session, job, LOST)
+
+    def end_orphans(self) -> None:
+        """Jobs that wait for one that will never succeed."""
+        with self._database.transaction() as session:
+            for job, parent in jobs.orphans(session):
+                message = f"it depends on job {parent.id}, which has {parent.status}"
+                jobs.fail(session, job, Failure(category="user", message=message, hint="retry the parent, then submit"))
+
+
+class Doze:
+    """Waits for news of the outbox, at most a round long."""
+
+    def __init__(self, redis_url: str, stop: threading.Event) -> None:
+        self._stop = stop
+        client = Redis.from_url(redis_url, socket_connect_timeout=1)
+        self._subscription = client.pubsub(ignore_subscribe_messages=True)  # type: ignore[no-untyped-call]
+
+    def __call__(self) -> None:
+        """Return when there is news, or after a while."""
+        try:
+            if not self._subscription.subscribed:
+                self._subscription.subscribe(outbox.CHANNEL)
+            self._subscription.get_message(timeout=ROUND_SECONDS)
+        except (RedisError, OSError):
+            self._stop.wait(ROUND_SECONDS)
+
+
+def run(dispatcher: Dispatcher, doze: Doze, stop: threading.Event) -> None:
+    """Rounds until told to stop."""
+    while not stop.is_set():
+        try:
+            dispatcher.round()
+        except Exception as error:  # noqa: BLE001 - whatever a round meets, the next one must be tried
+            log.error("a round failed; the next one tries again", error=str(error), kind=type(error).__name__)
+            stop.wait(ROUND_SECONDS)
+        doze()
+
+
+def main() -> None:
+    """The process: until SIGTERM or SIGINT."""
+    config = settings.load()
+    logs.configure(config.log_level)
+    stop = threading.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda *_: stop.set())
+    database = Database(config.database_url, ring=Ringer(config.redis_url), pool_size=2)
+    log.info("dispatching")
+    run(Dispatcher(database, broker.celery(config.redis_url)), Doze(config.redis_url, stop), stop)
+    database.close()
+
+
+if __name__ == "__main__":
+    main()

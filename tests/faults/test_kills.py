@@ -1,0 +1,140 @@
+"""Things are killed while they run; jobs come back by themselves and nothing is left behind."""
+
+import os
+import shutil
+import signal
+import subprocess
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import httpx2
+import pytest
+
+pytestmark = pytest.mark.faults
+STEPS = 120
+
+
+def processes(words: str) -> list[int]:
+    """The ids of processes whose command line holds `words`."""
+    found = []
+    for entry in Path("/proc").iterdir():
+        if entry.name.isdigit():
+            try:
+                line = (entry / "cmdline").read_bytes().replace(b"\0", b" ").decode()
+            except OSError:
+                continue
+            if words in line:
+                found.append(int(entry.name))
+    return found
+
+
+def children(parent: int, words: str) -> list[int]:
+    """Descendants of a process whose command line holds `words`."""
+    return [pid for pid in processes(words) if parent in ancestors(pid)]
+
+
+def ancestors(pid: int) -> Iterator[int]:
+    while pid > 1:
+        try:
+            pid = int(Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[1])
+        except OSError:
+            return
+        yield pid
+
+
+def busiest(pids: list[int]) -> int:
+    """The one that has used the most processor time: the trainer that trains, not the spare."""
+    return max(pids, key=lambda pid: sum(map(int, Path(f"/proc/{pid}/stat").read_text().split()[13:15])))
+
+
+def running_job(server: Any) -> str:
+    job = server.submit(steps=STEPS, checkpoint={"every": 10})
+    server.wait(job["id"], until=lambda job: job["progress"]["step"] > 10)
+    return str(job["id"])
+
+
+def check_it_came_back(server: Any, job_id: str) -> dict[str, Any]:
+    job: dict[str, Any] = server.wait(job_id)
+    assert job["status"] == "succeeded", job["failure"]
+    assert job["attempt"] == 2
+    with server.client() as http:
+        series = http.get(f"/v1/jobs/{job_id}/metrics", params={"names": "train/loss"}).json()["series"][0]
+        events = http.get(f"/v1/jobs/{job_id}/events", params={"kind": "metrics", "limit": 1000}).json()["data"]
+    assert series["steps"] == list(range(1, STEPS + 1))
+    told = [event["step"] for event in events if "train/loss" in event["data"]["metrics"]]
+    assert told == list(range(1, STEPS + 1))
+    return job
+
+
+def test_a_killed_trainer_comes_back_without_gaps_or_duplicates(server: Any) -> None:
+    job_id = running_job(server)
+    os.kill(busiest(children(server.process.pid, "worker.trainer")), signal.SIGKILL)
+    check_it_came_back(server, job_id)
+    with server.client() as http:
+        events = http.get(f"/v1/jobs/{job_id}/events", params={"kind": "status", "limit": 1000}).json()["data"]
+    assert "killed by SIGKILL" in next(event["data"]["reason"] for event in events if "reason" in event["data"])
+
+
+def test_a_killed_worker_takes_its_trainer_along_and_the_job_comes_back(server: Any) -> None:
+    job_id = running_job(server)
+    trainers = children(server.process.pid, "worker.trainer")
+    (worker,) = children(server.process.pid, "celery -A worker.app")
+    os.kill(worker, signal.SIGKILL)
+    check_it_came_back(server, job_id)
+    assert not set(trainers) & set(processes("worker.trainer"))
+
+
+def test_redis_emptied_and_killed_loses_no_job(server: Any) -> None:
+    (redis,) = children(server.process.pid, "valkey-server")
+    os.kill(redis, signal.SIGKILL)
+    job = server.submit(steps=2)
+    assert server.wait(job["id"])["status"] == "succeeded"
+
+
+def test_a_killed_api_and_dispatcher_come_back(server: Any) -> None:
+    for words in ("service.app:create_app", "service.dispatcher"):
+        (pid,) = children(server.process.pid, words)
+        os.kill(pid, signal.SIGKILL)
+    deadline = time.monotonic() + 30
+    while time.monotonic() < deadline:
+        try:
+            job = server.submit(steps=2)
+            break
+        except httpx2.TransportError:
+            time.sleep(0.2)
+    assert server.wait(job["id"])["status"] == "succeeded"
+
+
+@pytest.fixture
+def small_disk() -> Iterator[Path]:
+    """A file system of a few megabytes."""
+    folder = Path(f"/var/tmp/hone-small-{os.getpid()}")
+    folder.mkdir()
+    mounted = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=4m,mode=0755", "tmpfs", str(folder)])
+    try:
+        if mounted.returncode:
+            pytest.skip("a file system of one's own needs root")
+        yield folder
+    finally:
+        subprocess.run(["umount", str(folder)], stderr=subprocess.DEVNULL)
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def test_a_full_storage_fails_the_job_with_the_reason_and_the_service_goes_on(
+    launch: Callable[..., Any], small_disk: Path, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    data_dir = Path(f"/var/tmp/hone-full-{os.getpid()}")
+    data_dir.mkdir()
+    server = launch(data_dir, STORAGE_URL=str(small_disk), HONE_SPARE_TRAINER="false")
+    try:
+        job = server.wait(server.submit(steps=2)["id"])
+        assert job["status"] == "failed" and job["failure"]["category"] == "infra"
+        assert "No space left on device" in job["failure"]["message"] and "keep_last" in job["failure"]["hint"]
+        with server.client() as http:
+            assert http.get("/readyz").json()["database"] is True
+    finally:
+        server.process.send_signal(signal.SIGTERM)
+        server.process.wait(60)
+        shutil.rmtree(data_dir, ignore_errors=True)

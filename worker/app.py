@@ -1,0 +1,50 @@
+"""The worker process: `celery -A worker.app worker`. Wiring only; it never imports torch."""
+
+import os
+import secrets
+import socket
+from typing import Any
+
+from celery.signals import worker_ready, worker_shutdown, worker_shutting_down
+
+from service import broker, logs, settings
+from service.bells import Ringer
+from service.persistence.database import Database
+from service.storage import Storage
+from worker import tasks
+from worker.station import Station
+
+config = settings.load()
+logs.configure(config.log_level)
+app = broker.celery(config.redis_url)
+app.conf.update(
+    worker_pool="threads",  # a supervisor waits for its trainer; it computes nothing
+    worker_concurrency=config.worker_slots + 1,  # one more, so that a bell is answered while all slots are busy
+)
+app.set_current()
+app.set_default()
+
+host = socket.gethostname()
+station = Station(
+    config=config,
+    worker_id=f"{host}-{os.getpid()}-{secrets.token_hex(3)}",
+    host=host,
+    database=Database(config.database_url, ring=Ringer(config.redis_url), pool_size=config.worker_slots + 2),
+    storage=Storage(config.storage_url, config.data_dir / "cache"),
+)
+tasks.register(app, station)
+
+
+@worker_ready.connect
+def _ready(**_: Any) -> None:
+    station.open()
+
+
+@worker_shutting_down.connect
+def _shutting_down(**_: Any) -> None:
+    station.stop()
+
+
+@worker_shutdown.connect
+def _shutdown(**_: Any) -> None:
+    station.close()

@@ -1,0 +1,42 @@
+"""How fast a job goes, from the steps that it reports."""
+
+import time
+from typing import Any
+
+from worker.training.events import Step
+
+SMOOTHING = 0.9
+
+
+class Pace:
+    """Seconds per step, smoothed; a step's own duration weighs little, so that the estimate does not jump."""
+
+    def __init__(self) -> None:
+        self._total = 1
+        self._step = 0
+        self._at = time.monotonic()
+        self._seconds_per_step: float | None = None
+
+    def start(self, total_steps: int, step: int) -> None:
+        """The clock starts when the model and the data are there."""
+        self._total, self._step, self._at = total_steps, step, time.monotonic()
+
+    def progress(self, step: Step) -> dict[str, Any]:
+        """The fields of `Progress` after a step."""
+        self._count(step.step)
+        left = self._total - step.step
+        return {
+            "step": step.step,
+            "percent": round(100 * step.step / self._total, 2),
+            "phase": "training",
+            "eta_seconds": None if self._seconds_per_step is None else round(left * self._seconds_per_step, 1),
+            "tokens_per_second": step.metrics.get("train/tokens_per_second"),
+        }
+
+    def _count(self, step: int) -> None:
+        now = time.monotonic()
+        if step > self._step:
+            latest = (now - self._at) / (step - self._step)
+            before = self._seconds_per_step
+            self._seconds_per_step = latest if before is None else SMOOTHING * before + (1 - SMOOTHING) * latest
+            self._step, self._at = step, now

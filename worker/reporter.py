@@ -1,0 +1,151 @@
+"""Writes what a trainer says into rows. Every write carries its attempt, renews the lease, or raises LeaseLost."""
+
+import shutil
+import time
+from pathlib import Path
+
+from service import logs
+from service.domain.jobs import Failure, JobEvent, JobStatus
+from service.domain.specs import JobSpec
+from service.persistence import events, jobs, metrics, samples
+from service.persistence.database import Database, Session
+from service.persistence.tables import Job
+from service.storage import Storage
+from worker.assignment import Claim
+from worker.checkpoints import Archive, Kept
+from worker.pace import Pace
+from worker.trainer_process import Heard, Line
+from worker.training.events import Evaluated, Failed, Finished, Phase, Sampled, Saved, Started, Step, Stopped, Warned
+
+log = logs.get(__name__)
+
+
+class Reporter:
+    """The rows of one attempt of one job."""
+
+    def __init__(self, claim: Claim, database: Database, storage: Storage, scratch: Path, lease_seconds: float) -> None:
+        self.ended = False
+        self._claim = claim
+        self._database = database
+        self._scratch = scratch
+        self._lease_seconds = lease_seconds
+        self._renewed = time.monotonic()
+        self._pace = Pace()
+        self._archive = Archive(claim, storage, scratch, JobSpec.model_validate(claim.spec).checkpoint)
+
+    def write(self, heard: list[Heard]) -> JobStatus:
+        """One transaction for all of it; with nothing to say, a look at the status, and a beat when it is due."""
+        if not heard and time.monotonic() - self._renewed < self._lease_seconds / 3:
+            with self._database.transaction() as session:
+                return jobs.peek(session, self._claim.job_id, self._claim.attempt)
+        try:
+            kept = self._keep([one for one in heard if isinstance(one, Saved)])
+        except OSError as error:
+            return self.fail(Failure(category="infra", message=f"cannot store the checkpoint: {error}", hint=DISK_HINT))
+        with self._database.transaction() as session:
+            job = self._hold(session)
+            for one in sorted(heard, key=lambda one: isinstance(one, Failed | Finished | Stopped)):  # the end is last
+                self._write_one(session, job, one, kept)
+            status = JobStatus(job.status)
+        self._archive.forget_superseded()
+        return status
+
+    def _keep(self, saved: list[Saved]) -> dict[int, Kept | None]:
+        """Checkpoints into the storage, if the job is still ours: they cannot be taken back by a rollback."""
+        if saved:
+            with self._database.transaction() as session:
+                self._hold(session)
+        return {one.step: self._archive.keep(one) for one in saved}
+
+    def _hold(self, session: Session) -> Job:
+        job = jobs.hold(session, self._claim.job_id, self._claim.attempt, self._lease_seconds)
+        self._renewed = time.monotonic()
+        return job
+
+    def _write_one(self, session: Session, job: Job, one: Heard, kept: dict[int, Kept | None]) -> None:
+        match one:
+            case Line():
+                events.add(session, job, "log", {"stream": one.stream, "line": one.text})
+            case Warned():
+                events.add(session, job, "log", {"stream": "hone", "line": one.message, "level": "warning"})
+            case Started():
+                self._started(session, job, one)
+            case Phase():
+                job.progress = {**job.progress, "phase": one.phase}
+                events.add(session, job, "status", {"status": job.status, "phase": one.phase})
+            case Step():
+                job.progress = {**job.progress, **self._pace.progress(one)}
+                self._values(session, job, one)
+            case Evaluated():
+                self._values(session, job, one)
+            case Sampled():
+                samples.add(session, job.id, one.step, [_sample(sample.model_dump()) for sample in one.samples])
+                events.add(session, job, "sample", {"step": one.step, "count": len(one.samples)}, one.step)
+            case Saved():
+                self._archive.record(session, job, one, kept[one.step])
+            case Failed():
+                self._end_badly(session, job, one)
+            case Finished():
+                self._end(session, job, JobEvent.FINISH)
+            case Stopped():
+                self._end(session, job, JobEvent.STOP if job.status == JobStatus.CANCELLING else JobEvent.RELEASE)
+
+    def _started(self, session: Session, job: Job, one: Started) -> None:
+        self._pace.start(one.total_steps, one.resumed_step)
+        job.progress = {**job.progress, "total_steps": one.total_steps, "step": one.resumed_step}
+        origin = f", going on from step {one.resumed_step}" if one.resumed_step else ""
+        line = f"{one.parameters:,} parameters on {one.device} in {one.precision}{origin}"
+        events.add(session, job, "log", {"stream": "hone", "line": line})
+
+    def _values(self, session: Session, job: Job, one: Step | Evaluated) -> None:
+        metrics.put(session, job.id, one.step, one.metrics)
+        told = events.finite(one.metrics)
+        job.metrics = {**job.metrics, **told}
+        events.add(session, job, "metrics", {"step": one.step, "metrics": told}, one.step)
+
+    def _end(self, session: Session, job: Job, event: JobEvent) -> None:
+        job.progress = {**job.progress, "phase": "done" if event == JobEvent.FINISH else "stopped", "eta_seconds": None}
+        jobs.move(session, job, event)
+        self.ended = True
+
+    def _end_badly(self, session: Session, job: Job, one: Failed) -> None:
+        jobs.fail(session, job, Failure.model_validate(one.model_dump(exclude={"kind"})))
+        self.ended = True
+
+    def fail(self, failure: Failure) -> JobStatus:
+        """End the job badly, for a reason of ours."""
+        with self._database.transaction() as session:
+            job = self._hold(session)
+            jobs.fail(session, job, failure)
+            self.ended = True
+            return JobStatus(job.status)
+
+    def release(self) -> None:
+        """Hand the job back: this worker shuts down."""
+        with self._database.transaction() as session:
+            job = self._hold(session)
+            jobs.move(session, job, JobEvent.RELEASE, reason="its worker shut down")
+
+    def stopped(self) -> None:
+        """It was killed because it did not stop by itself."""
+        with self._database.transaction() as session:
+            self._end(session, self._hold(session), JobEvent.STOP)
+
+    def lost(self, how: str) -> None:
+        """The trainer died without a word."""
+        hint = "if it was SIGKILL the machine may have run out of memory: lower micro_batch_tokens or the batch"
+        with self._database.transaction() as session:
+            jobs.lose(session, self._hold(session), Failure(category="lost", message=how, hint=hint))
+
+    def close(self) -> None:
+        """Remove the attempt's scratch folder: what counts is in the storage."""
+        shutil.rmtree(self._scratch, ignore_errors=True)
+
+
+DISK_HINT = "free space in the storage or let the job keep fewer checkpoints (checkpoint.keep_last)"
+
+
+def _sample(fields: dict[str, object]) -> dict[str, object]:
+    """PostgreSQL's text has no NUL; a model can say one."""
+    clean = {name: value.replace("\x00", "\ufffd") for name, value in fields.items() if isinstance(value, str)}
+    return fields | clean

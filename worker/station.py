@@ -1,0 +1,146 @@
+"""A worker's slots: claims jobs while one is free, sees each through, and looks for work by itself.
+
+A lost bell costs one poll interval; a bell too many costs one query.
+"""
+
+import os
+import threading
+from collections.abc import Callable
+
+from service import logs
+from service.domain.errors import HoneError, LeaseLost
+from service.persistence import jobs, workers
+from service.persistence.database import Database
+from service.settings import Settings
+from service.storage import Storage
+from worker.assignment import Claim, prepare
+from worker.reporter import Reporter
+from worker.supervisor import supervise
+from worker.trainer_process import TrainerProcess
+
+log = logs.get(__name__)
+
+
+class Station:
+    """All that one worker process does. `answer` may be called from any thread."""
+
+    def __init__(self, config: Settings, worker_id: str, host: str, database: Database, storage: Storage) -> None:
+        self._config = config
+        self._id = worker_id
+        self._host = host
+        self._database = database
+        self._storage = storage
+        self._slots = threading.Semaphore(config.worker_slots)
+        self._lock = threading.Lock()
+        self._free_gpus = list(config.worker_gpus)
+        self._spare: TrainerProcess | None = None
+        self._stopping = threading.Event()
+        self._threads = [
+            threading.Thread(target=self._poll, name="poll"),
+            threading.Thread(target=self._beat, name="beat"),
+        ]
+
+    def open(self) -> None:
+        """Start looking for work, and say that this worker lives."""
+        self._refill_spare()
+        for thread in self._threads:
+            thread.start()
+
+    def stop(self) -> None:
+        """Claim nothing more and hand back what runs: every supervisor sees this within a second."""
+        self._stopping.set()
+
+    def close(self) -> None:
+        """Wait for the supervisors, end the spare trainer, say goodbye."""
+        self.stop()
+        for thread in self._threads:
+            if thread.is_alive():
+                thread.join()
+        if self._spare is not None:
+            self._spare.kill()
+        try:
+            with self._database.transaction() as session:
+                workers.remove(session, self._id)
+        except HoneError as error:
+            log.warning("could not say goodbye", error=str(error))
+        self._database.close()
+
+    def answer(self) -> None:
+        """Run the best job that fits, then the next, until there is none or no slot."""
+        self._guarded(self._work)
+
+    def _work(self) -> None:
+        while not self._stopping.is_set() and self._slots.acquire(blocking=False):
+            try:
+                claim = self._claim()
+                if claim is None:
+                    return
+                self._run(claim)
+            finally:
+                self._slots.release()
+
+    def _claim(self) -> Claim | None:
+        """One claim at a time, so that two threads do not both count the same GPUs as free."""
+        with self._lock, self._database.transaction() as session:
+            job = jobs.claim(session, self._id, len(self._free_gpus), self._config.lease_seconds)
+            if job is None:
+                return None
+            devices, self._free_gpus = self._free_gpus[: job.gpus], self._free_gpus[job.gpus :]
+            return Claim(job_id=job.id, attempt=job.attempt, spec=dict(job.spec), owner=job.owner, devices=devices)
+
+    def _run(self, claim: Claim) -> None:
+        log.info("claimed", job=claim.job_id, attempt=claim.attempt)
+        scratch = self._config.data_dir / "work" / claim.job_id / f"attempt-{claim.attempt}"
+        reporter = Reporter(claim, self._database, self._storage, scratch, self._config.lease_seconds)
+        try:
+            assignment = prepare(claim, self._database, self._storage, scratch)
+            if assignment is None:
+                return
+            with self._trainer() as trainer:
+                supervise(trainer, assignment, reporter, self._stopping)
+        except LeaseLost as error:
+            log.warning("stopped: another worker has the job, or nobody should", job=claim.job_id, error=str(error))
+        except Exception as error:
+            log.error("an error of ours", job=claim.job_id, exc_info=error)
+            reporter.lost(f"an error of ours in the worker: {type(error).__name__}: {error}")
+        finally:
+            reporter.close()
+            with self._lock:
+                self._free_gpus += claim.devices
+            self._refill_spare()
+
+    def _trainer(self) -> TrainerProcess:
+        with self._lock:
+            spare, self._spare = self._spare, None
+        if spare is not None and spare.alive:
+            return spare
+        return TrainerProcess()
+
+    def _refill_spare(self) -> None:
+        """A trainer that has already imported torch waits for the next job, so that it starts at once."""
+        with self._lock:
+            wanted = self._config.spare_trainer and not self._stopping.is_set()
+            if wanted and (self._spare is None or not self._spare.alive):
+                self._spare = TrainerProcess()
+
+    def _poll(self) -> None:
+        while not self._stopping.is_set():
+            self.answer()
+            self._stopping.wait(self._config.poll_seconds)
+
+    def _beat(self) -> None:
+        while not self._stopping.is_set():
+            self._guarded(self._say_alive)
+            self._stopping.wait(self._config.lease_seconds / 3)
+
+    def _say_alive(self) -> None:
+        devices = [f"cuda:{index}" for index in self._config.worker_gpus] or ["cpu"]
+        with self._database.transaction() as session:
+            workers.beat(session, self._id, self._host, os.getpid(), self._config.worker_slots, devices)
+
+    def _guarded(self, act: Callable[[], None]) -> None:
+        """A database that is away must not end the thread."""
+        try:
+            act()
+        except HoneError as error:
+            log.warning("will try again", error=str(error))

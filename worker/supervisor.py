@@ -1,0 +1,54 @@
+"""Sees a trainer through: writes what it says, passes on what the user wants, says how it ended."""
+
+import threading
+import time
+from collections.abc import Callable
+from typing import TypeVar
+
+from service import logs
+from service.domain.errors import Unavailable
+from service.domain.jobs import JobStatus
+from worker.reporter import Reporter
+from worker.trainer_process import Heard, TrainerProcess
+from worker.training.events import Assignment
+
+log = logs.get(__name__)
+T = TypeVar("T")
+LOOK_SECONDS = 1.0
+CANCEL_SECONDS = 5.0
+
+
+def supervise(trainer: TrainerProcess, assignment: Assignment, reporter: Reporter, stopping: threading.Event) -> None:
+    """Until the job ends, the worker stops, or the lease is lost (LeaseLost)."""
+    trainer.start(assignment)
+    kill_at: float | None = None
+    while (heard := trainer.hear(LOOK_SECONDS)) is not None:
+        status = _report(reporter, heard)
+        if reporter.ended:
+            return
+        if stopping.is_set():
+            trainer.kill()
+            reporter.release()
+            return
+        if status == JobStatus.CANCELLING and kill_at is None:
+            trainer.cancel()
+            kill_at = time.monotonic() + CANCEL_SECONDS
+        if kill_at is not None and time.monotonic() > kill_at:
+            trainer.kill()
+            reporter.stopped()
+            return
+    _patiently(lambda: reporter.lost(trainer.ending()))
+
+
+def _report(reporter: Reporter, heard: list[Heard]) -> JobStatus:
+    """Write until it is written: a database that is away delays the reports and loses none."""
+    return _patiently(lambda: reporter.write(heard))
+
+
+def _patiently(write: Callable[[], T]) -> T:
+    while True:
+        try:
+            return write()
+        except Unavailable as error:
+            log.warning("the database is away; reports wait", error=str(error))
+            time.sleep(LOOK_SECONDS)

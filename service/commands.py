@@ -6,6 +6,7 @@ from pathlib import Path
 from service.domain.datasets import FileData
 from service.domain.errors import Conflict, Invalid, NotFound, Unauthorized
 from service.domain.jobs import JobEvent, JobStatus
+from service.domain.models import local_directory
 from service.domain.specs import JOB_MODEL, JobSpec
 from service.persistence import checkpoints, files, jobs, keys, outbox
 from service.persistence.database import Session
@@ -59,18 +60,8 @@ def _check_model(session: Session, owner: str, spec: JobSpec, roots: list[Path])
             raise Invalid(f"job {parent.id} has no checkpoint {match['which']}; it has {there}", param="model")
     elif spec.model.startswith("job:"):
         raise Invalid(f"'{spec.model}' is not job:ID[@best|@latest|@step-N]", param="model")
-    elif spec.model.startswith(("/", "./", "../", "~")):
-        _check_directory(spec.model, roots)
-
-
-def _check_directory(model: str, roots: list[Path]) -> None:
-    """A path may only point into the operator's roots, links resolved, and must be there."""
-    path = Path(model)
-    if not path.is_absolute() or not any(path.resolve().is_relative_to(root.resolve()) for root in roots):
-        allowed = ", ".join(str(root) for root in roots) or "none: the operator sets HONE_MODEL_ROOTS"
-        raise Invalid(f"'{model}' is outside the allowed model directories ({allowed})", param="model")
-    if not (path / "config.json").is_file():
-        raise Invalid(f"'{model}' is not a model directory: it has no config.json", param="model")
+    else:
+        local_directory(spec.model, roots)
 
 
 def _check_files(session: Session, owner: str, spec: JobSpec) -> None:

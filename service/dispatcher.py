@@ -5,12 +5,14 @@
 
 import signal
 import threading
+from collections.abc import Callable
+from functools import partial
 
 from celery import Celery
 from redis import Redis
 from redis.exceptions import RedisError
 
-from service import broker, logs, settings
+from service import beats, broker, logs, settings
 from service.bells import Ringer
 from service.domain.jobs import Failure
 from service.persistence import jobs, outbox
@@ -78,11 +80,12 @@ class Doze:
             self._stop.wait(ROUND_SECONDS)
 
 
-def run(dispatcher: Dispatcher, doze: Doze, stop: threading.Event) -> None:
-    """Rounds until told to stop."""
+def run(dispatcher: Dispatcher, doze: Doze, stop: threading.Event, beat: Callable[[], None]) -> None:
+    """Rounds until told to stop; a beat after each that did all that was due."""
     while not stop.is_set():
         try:
             dispatcher.round()
+            beat()
         except Exception as error:  # noqa: BLE001 - whatever a round meets, the next one must be tried
             log.error("a round failed; the next one tries again", error=str(error), kind=type(error).__name__)
             stop.wait(ROUND_SECONDS)
@@ -98,7 +101,8 @@ def main() -> None:
         signal.signal(number, lambda *_: stop.set())
     database = Database(config.database_url, ring=Ringer(config.redis_url), pool_size=2)
     log.info("dispatching")
-    run(Dispatcher(database, broker.celery(config.redis_url)), Doze(config.redis_url, stop), stop)
+    dispatcher, doze = Dispatcher(database, broker.celery(config.redis_url)), Doze(config.redis_url, stop)
+    run(dispatcher, doze, stop, partial(beats.beat, config.data_dir, "dispatcher"))
     database.close()
 
 

@@ -1,10 +1,12 @@
 """What the operator sets, from the environment. Read by entry points only."""
 
+import os
 from functools import lru_cache
 from pathlib import Path
+from typing import Annotated, Any, Self
 
-from pydantic import Field, ValidationError
-from pydantic_settings import BaseSettings, SettingsConfigDict
+from pydantic import Field, ValidationError, field_validator, model_validator
+from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 
 class Settings(BaseSettings):
@@ -18,8 +20,10 @@ class Settings(BaseSettings):
     data_dir: Path = Field(
         Path("/tmp/hone"), alias="HONE_DATA_DIR", description="scratch space of this machine: uploads, running trainers"
     )
-    model_roots: list[Path] = Field(
-        default_factory=list, alias="HONE_MODEL_ROOTS", description="directories that a spec's `model` may point into"
+    model_roots: Annotated[list[Path], NoDecode] = Field(
+        default_factory=list,
+        alias="HONE_MODEL_ROOTS",
+        description="what a spec's `model` may point into, separated by colons; when empty HONE_DATA_DIR/models",
     )
     max_upload_bytes: int = Field(
         512 * 2**20, alias="HONE_MAX_UPLOAD_BYTES", ge=1, description="largest file that may be uploaded"
@@ -33,13 +37,28 @@ class Settings(BaseSettings):
     worker_slots: int = Field(
         1, alias="HONE_WORKER_SLOTS", ge=1, le=64, description="jobs that one worker runs at the same time"
     )
-    worker_gpus: list[int] = Field(
-        default_factory=list, alias="HONE_WORKER_GPUS", description="indices of the GPUs that this worker may use"
+    worker_gpus: Annotated[list[int], NoDecode] = Field(
+        default_factory=list, alias="HONE_WORKER_GPUS", description="GPUs that this worker may use, e.g. 0,1"
     )
     spare_trainer: bool = Field(
         True, alias="HONE_SPARE_TRAINER", description="keep a started trainer waiting, so that a job starts at once"
     )
     log_level: str = Field("INFO", alias="HONE_LOG_LEVEL", description="DEBUG, INFO, WARNING or ERROR")
+
+    @field_validator("worker_gpus", mode="before")
+    @classmethod
+    def _split_commas(cls, value: Any) -> Any:
+        return [part for part in value.split(",") if part.strip()] if isinstance(value, str) else value
+
+    @field_validator("model_roots", mode="before")
+    @classmethod
+    def _split_paths(cls, value: Any) -> Any:
+        return [part for part in value.split(os.pathsep) if part] if isinstance(value, str) else value
+
+    @model_validator(mode="after")
+    def _default_root(self) -> Self:
+        self.model_roots = self.model_roots or [self.data_dir / "models"]
+        return self
 
 
 @lru_cache

@@ -7,6 +7,7 @@ from typing import Any
 from service.domain.datasets import FileData
 from service.domain.errors import Invalid
 from service.domain.jobs import Failure, FailureCategory
+from service.domain.models import local_directory
 from service.domain.specs import JOB_MODEL, JobSpec
 from service.persistence import checkpoints, files, jobs
 from service.persistence.database import Database, Session
@@ -25,12 +26,14 @@ class Claim:
     devices: list[int]
 
 
-def prepare(claim: Claim, database: Database, storage: Storage, scratch: Path) -> Assignment | None:
+def prepare(
+    claim: Claim, database: Database, storage: Storage, scratch: Path, model_roots: list[Path]
+) -> Assignment | None:
     """The assignment, or None when the job was failed because something that it names is not there."""
     try:
         scratch.mkdir(parents=True, exist_ok=True)
         with database.transaction() as session:
-            return _assignment(session, claim, storage, scratch)
+            return _assignment(session, claim, storage, scratch, model_roots)
     except Invalid as error:
         _fail(claim, database, "user", error.message)
     except OSError as error:
@@ -38,7 +41,7 @@ def prepare(claim: Claim, database: Database, storage: Storage, scratch: Path) -
     return None
 
 
-def _assignment(session: Session, claim: Claim, storage: Storage, scratch: Path) -> Assignment:
+def _assignment(session: Session, claim: Claim, storage: Storage, scratch: Path, roots: list[Path]) -> Assignment:
     spec = JobSpec.model_validate(claim.spec)
     newest = checkpoints.choose(session, claim.job_id, "latest")
     return Assignment(
@@ -46,17 +49,17 @@ def _assignment(session: Session, claim: Claim, storage: Storage, scratch: Path)
         attempt=claim.attempt,
         spec=claim.spec,
         directory=str(scratch),
-        model_path=_model(session, spec, storage),
+        model_path=_model(session, spec, storage, roots),
         resume_from=str(storage.local(newest.storage_key)) if newest else None,
         files=_files(session, claim.owner, spec, storage),
         devices=claim.devices,
     )
 
 
-def _model(session: Session, spec: JobSpec, storage: Storage) -> str:
+def _model(session: Session, spec: JobSpec, storage: Storage, roots: list[Path]) -> str:
     match = JOB_MODEL.match(spec.model)
     if match is None:
-        return spec.model
+        return str(local_directory(spec.model, roots) or spec.model)
     found = checkpoints.choose(session, match["job"], match["which"])
     if found is None:
         raise Invalid(f"job {match['job']} has no checkpoint {match['which'] or 'latest'} to start from", param="model")

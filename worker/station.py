@@ -7,7 +7,7 @@ import os
 import threading
 from collections.abc import Callable
 
-from service import logs
+from service import beats, logs
 from service.domain.errors import HoneError, LeaseLost
 from service.persistence import jobs, workers
 from service.persistence.database import Database
@@ -93,7 +93,7 @@ class Station:
         scratch = self._config.data_dir / "work" / claim.job_id / f"attempt-{claim.attempt}"
         reporter = Reporter(claim, self._database, self._storage, scratch, self._config.lease_seconds)
         try:
-            assignment = prepare(claim, self._database, self._storage, scratch)
+            assignment = prepare(claim, self._database, self._storage, scratch, self._config.model_roots)
             if assignment is None:
                 return
             with self._trainer() as trainer:
@@ -137,6 +137,7 @@ class Station:
         devices = [f"cuda:{index}" for index in self._config.worker_gpus] or ["cpu"]
         with self._database.transaction() as session:
             workers.beat(session, self._id, self._host, os.getpid(), self._config.worker_slots, devices)
+        beats.beat(self._config.data_dir, "worker")
 
     def _guarded(self, act: Callable[[], None]) -> None:
         """A database that is away must not end the thread."""

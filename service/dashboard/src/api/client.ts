@@ -1,0 +1,60 @@
+/** The one place that calls fetch: the key goes in, refusals and lost connections come out as errors. */
+
+import createClient from 'openapi-fetch'
+import { connection } from './connection'
+import type { components, paths } from './schema'
+import { key, signOut } from './session'
+
+/** The server said no, and why. */
+export class Refusal extends Error {
+  constructor(
+    readonly status: number,
+    message: string,
+    readonly param: string | null = null,
+  ) {
+    super(message)
+  }
+}
+
+/** Nobody answered: the server is down, restarting or out of reach. */
+export class Unreachable extends Error {}
+
+/** An answer with a status of success; else Refusal, Unreachable or, when it was given up, an AbortError. */
+export async function ask(request: Request): Promise<Response> {
+  const ours = !request.headers.has('authorization') && key.value !== null
+  if (ours) request.headers.set('authorization', `Bearer ${key.value}`)
+  const response = await reached(request)
+  if (response.ok) return response
+  const refusal = await refused(response)
+  if (refusal.status === 401 && ours) signOut(refusal.message)
+  throw refusal
+}
+
+async function reached(request: Request): Promise<Response> {
+  try {
+    const response = await fetch(request)
+    // A proxy in front of us answers these while the service restarts.
+    if (response.status === 502 || response.status === 504) throw new Unreachable(`status ${response.status}`)
+    connection.value = 'up'
+    return response
+  } catch (error) {
+    if (request.signal.aborted) throw error
+    connection.value = 'lost'
+    throw new Unreachable(`no answer from ${new URL(request.url).host}`, { cause: error })
+  }
+}
+
+async function refused(response: Response): Promise<Refusal> {
+  const body: unknown = await response.json().catch(() => null)
+  const { error } = (body ?? {}) as Partial<components['schemas']['ErrorRead']>
+  const message = error?.message ?? `the server answered ${response.status} ${response.statusText}`
+  return new Refusal(response.status, message, error?.param ?? null)
+}
+
+/** Typed by the OpenAPI document: a path, parameter or field that the API no longer has does not compile. */
+export const api = createClient<paths>({ baseUrl: location.origin, fetch: ask })
+
+/** The body of an answer. `ask` has thrown if there is none. */
+export async function body<T>(call: Promise<{ data?: T }>): Promise<T> {
+  return (await call).data as T
+}

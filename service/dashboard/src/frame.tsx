@@ -1,0 +1,41 @@
+/** What surrounds every view: the name, the service's health, the banner of a lost connection. */
+
+import type { ComponentChildren } from 'preact'
+import { connection } from './api/connection'
+import { signOut } from './api/session'
+import { href } from './lib/route'
+import { Health } from './health'
+
+export function Frame({ children }: { children: ComponentChildren }) {
+  return (
+    <>
+      <header class="top">
+        <a class="brand" href={href(['jobs'])} aria-label="Hone, all jobs">
+          <svg viewBox="0 0 16 16" aria-hidden="true">
+            <rect width="16" height="16" rx="4" />
+            <path d="M5 3.5v9M11 3.5v9M5 8h6" />
+          </svg>
+          Hone
+        </a>
+        <Health />
+        <nav aria-label="Service">
+          <a href="/docs">API</a>
+          <button type="button" class="plain" onClick={() => signOut()}>
+            Sign out
+          </button>
+        </nav>
+      </header>
+      <Banner />
+      {children}
+    </>
+  )
+}
+
+function Banner() {
+  if (connection.value === 'up') return null
+  return (
+    <p class="banner" role="alert">
+      The connection to the server is lost. What you see may be old; trying again…
+    </p>
+  )
+}

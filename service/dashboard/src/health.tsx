@@ -1,0 +1,53 @@
+/** One line about the service: is it ready, and who works for it. */
+
+import { getReadiness, listWorkers, type Readiness, type Worker } from './api/workers'
+import { usePoll } from './hooks/usePoll'
+import { duration } from './lib/format'
+import { href } from './lib/route'
+
+const SECONDS = 5
+
+export function Health() {
+  const ready = usePoll(getReadiness, SECONDS, []).data
+  const workers = usePoll(listWorkers, SECONDS, []).data ?? []
+  if (ready === null) return <span class="health" />
+  return (
+    <details class="health">
+      <summary>
+        <span class={`dot ${ready.status}`} aria-hidden="true" />
+        {sentence(ready)}
+      </summary>
+      <WorkerTable workers={workers} />
+    </details>
+  )
+}
+
+function sentence(ready: Readiness): string {
+  if (!ready.database) return 'database unavailable'
+  const workers = ready.workers === 1 ? '1 worker' : `${ready.workers || 'no'} workers`
+  const parts = [ready.status === 'ready' ? 'ready' : 'degraded', workers]
+  if (!ready.broker) parts.push('broker unavailable')
+  const waited = ready.oldest_queued_seconds
+  if (waited !== null && waited >= 10) parts.push(`oldest job waits ${duration(waited)}`)
+  return parts.join(' · ')
+}
+
+function WorkerTable({ workers }: { workers: Worker[] }) {
+  if (workers.length === 0) return <p class="sheet">No worker has reported lately: queued jobs wait until one does.</p>
+  return (
+    <ul class="sheet">
+      {workers.map((worker) => (
+        <li key={worker.id}>
+          <b>{worker.host}</b> <span class="muted">process {worker.pid} · {worker.devices.join(', ') || 'cpu'}</span>
+          <br />
+          {worker.jobs.length === 0 && <span class="muted">idle</span>}
+          {worker.jobs.map((id) => (
+            <a key={id} href={href(['jobs', id])}>
+              {id}
+            </a>
+          ))}
+        </li>
+      ))}
+    </ul>
+  )
+}

@@ -1,0 +1,19 @@
+import type { Failure } from '../api/jobs'
+
+/** Why a job ended badly, and what can be done about it. */
+export function FailureBox({ failure }: { failure: Failure }) {
+  return (
+    <section class="failure" aria-label="Failure">
+      <p>
+        <span class="category">{failure.category}</span> {failure.message}
+      </p>
+      {failure.hint && <p class="remedy">{failure.hint}</p>}
+      {failure.detail && (
+        <details>
+          <summary>Details</summary>
+          <pre>{failure.detail}</pre>
+        </details>
+      )}
+    </section>
+  )
+}

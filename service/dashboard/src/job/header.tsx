@@ -1,0 +1,90 @@
+import type { ComponentChildren } from 'preact'
+import type { Job } from '../api/jobs'
+import { ago, between, duration, moment, number } from '../lib/format'
+import { keyMetric } from '../lib/groups'
+import { parentJob } from '../lib/model'
+import { Badge } from '../parts/badge'
+import { JobLink } from '../parts/job-link'
+import { ProgressBar } from '../parts/progress'
+import { Cancel } from './cancel'
+import { FailureBox } from './failure'
+import type { LiveJob } from './live'
+
+/** What a job is and how it stands. */
+export function Header({ job, live }: { job: Job; live: LiveJob }) {
+  return (
+    <header class="job">
+      <div class="title">
+        <h1>{job.name ?? job.id}</h1>
+        <Badge status={job.status} />
+        <Cancel job={job} cancelled={() => void live.refresh()} />
+      </div>
+      <ProgressBar job={job} />
+      {job.failure && <FailureBox failure={job.failure} />}
+      <Blockers ids={job.blocked_by} />
+      <Facts job={job} />
+    </header>
+  )
+}
+
+function Blockers({ ids }: { ids: string[] }) {
+  if (ids.length === 0) return null
+  return (
+    <p class="hint">
+      Waits until {ids.length === 1 ? 'this job has' : 'these jobs have'} succeeded:{' '}
+      {ids.map((id) => (
+        <JobLink key={id} id={id} />
+      ))}
+    </p>
+  )
+}
+
+function Facts({ job }: { job: Job }) {
+  const now = Date.now()
+  const metric = keyMetric(job.metrics)
+  const speed = job.progress.tokens_per_second
+  const tags = Object.entries(job.tags)
+  return (
+    <dl class="facts">
+      <Fact name="Id">
+        <span class="id">{job.id}</span>
+      </Fact>
+      <Fact name="Algorithm">{job.algorithm.toUpperCase()}</Fact>
+      <Fact name="Model">
+        <Model name={job.model} />
+      </Fact>
+      {metric && <Fact name={metric[0]}>{number(metric[1])}</Fact>}
+      {speed != null && <Fact name="Tokens/s">{number(Math.round(speed))}</Fact>}
+      {job.started_at && <Fact name="Time">{duration(between(job.started_at, job.finished_at, now))}</Fact>}
+      {job.attempt > 0 && <Fact name="Attempt">{job.attempt}</Fact>}
+      <Fact name="Submitted">
+        <time dateTime={job.created_at} title={moment(job.created_at)}>
+          {ago(job.created_at, now)}
+        </time>
+      </Fact>
+      <Fact name="Owner">{job.owner}</Fact>
+      {tags.length > 0 && <Fact name="Tags">{tags.map(([key, value]) => `${key}: ${value}`).join(', ')}</Fact>}
+    </dl>
+  )
+}
+
+function Fact({ name, children }: { name: string; children: ComponentChildren }) {
+  return (
+    <div>
+      <dt>{name}</dt>
+      <dd>{children}</dd>
+    </div>
+  )
+}
+
+function Model({ name }: { name: string }) {
+  const parent = parentJob(name)
+  if (parent === null) return <>{name}</>
+  const which = name.slice(`job:${parent}`.length)
+  return (
+    <>
+      <JobLink id={parent} />
+      {which}
+    </>
+  )
+}

@@ -1,0 +1,81 @@
+/** How a chart looks and behaves. Colours come from the style sheet, so that light and dark are told once. */
+
+import uPlot from 'uplot'
+import { number } from '../lib/format'
+import { tick, type Axis } from '../lib/plot'
+import type { Zoom } from './chart'
+
+const HEIGHT = 150
+/** So few points are drawn as points too. */
+const FEW = 40
+/** The place of the values among the columns; the moving average follows. */
+const RAW = 1
+
+export function options(
+  element: HTMLElement,
+  axis: Axis,
+  shown: () => Zoom,
+  zoomed: (zoom: Zoom) => void,
+  hovered: (index: number | null) => void,
+): uPlot.Options {
+  const colour = (name: string) => getComputedStyle(element).getPropertyValue(name).trim()
+  return {
+    width: element.clientWidth,
+    height: HEIGHT,
+    legend: { show: false },
+    padding: [8, 14, 0, 0],
+    scales: { x: { time: false, range: () => spread(shown()) }, y: { range: (_, low, high) => height(low, high) } },
+    axes: axes(axis, colour),
+    series: [{}, line(colour('--chart-raw'), 1), { ...line(colour('--chart-line'), 1.75), points: points(colour) }],
+    cursor: {
+      sync: { key: 'job', scales: ['x', null] },
+      drag: { x: true, y: false, setScale: false },
+      points: { size: (_, index) => (index === RAW ? 6 : 0), fill: colour('--chart-line') },
+      y: false,
+    },
+    hooks: {
+      setCursor: [(plot) => hovered(plot.cursor.idx ?? null)],
+      setSelect: [(plot) => select(plot, zoomed)],
+    },
+  }
+}
+
+/** A single point still needs a scale with a width. */
+function spread([low, high]: Zoom): Zoom {
+  return low === high ? [low - 0.5, high + 0.5] : [low, high]
+}
+
+/** A little more than the values; what never changes lies in the middle, and what is always 0 at the ground. */
+function height(low: number | null, high: number | null): uPlot.Range.MinMax {
+  if (low === null || high === null || (low === 0 && high === 0)) return [0, 1]
+  if (low === high) return [low - Math.abs(low) / 2, high + Math.abs(high) / 2]
+  return uPlot.rangeNum(low, high, 0.1, true)
+}
+
+function line(stroke: string, width: number): uPlot.Series {
+  return { stroke, width, points: { show: false } }
+}
+
+function points(colour: (name: string) => string): uPlot.Series.Points {
+  return { show: (plot) => plot.data[0].length <= FEW, size: 4, fill: colour('--chart-line') }
+}
+
+function axes(axis: Axis, colour: (name: string) => string): uPlot.Axis[] {
+  const look = {
+    stroke: colour('--muted'),
+    font: `11px ${getComputedStyle(document.body).fontFamily}`,
+    grid: { stroke: colour('--grid'), width: 1 },
+    ticks: { show: false },
+  }
+  const x = { ...look, size: 26, space: 60, grid: { show: false }, values: (_: uPlot, splits: number[]) => splits.map(axis === 'time' ? tick : String) }
+  const y = { ...look, size: 54, space: 28, values: (_: uPlot, splits: number[]) => splits.map(number) }
+  return [x, y]
+}
+
+/** A wide enough drag is a zoom; the mark that it left goes. */
+function select(plot: uPlot, zoomed: (zoom: Zoom) => void): void {
+  const { left, width } = plot.select
+  if (width < 6) return
+  zoomed([plot.posToVal(left, 'x'), plot.posToVal(left + width, 'x')])
+  plot.setSelect({ left: 0, top: 0, width: 0, height: 0 }, false)
+}

@@ -1,0 +1,79 @@
+/** Recorded responses, newest first, for people to read. */
+
+import { useEffect, useState } from 'preact/hooks'
+import { route, withParams } from '../address'
+import { listSamples, type SampleFilter } from '../api/samples'
+import { usePoll } from '../hooks/usePoll'
+import { Problem } from '../parts/problem'
+import type { LiveJob } from './live'
+import type { TabProps } from './page'
+import { SampleCard } from './sample'
+import { SampleFilters } from './sample-filters'
+
+/** The list is asked for when something happened, not by the clock. */
+const NEVER = 3600
+
+export function Samples({ job, live }: TabProps) {
+  const { params } = route.value
+  const filter = filterOf(params)
+  const { data, problem, refresh } = usePoll(
+    (signal) => listSamples(job.id, filter, signal),
+    NEVER,
+    [JSON.stringify(filter), live.epoch.value],
+  )
+  const shown = data?.samples ?? []
+  const [fresh, seen] = useFresh(live, data)
+  const look = () => (seen(), refresh())
+  useEffect(() => {
+    if (fresh && data !== null && shown.length === 0) look()
+  }, [fresh, data])
+  return (
+    <section aria-label="Samples">
+      <h2 class="hidden">Recorded responses</h2>
+      <SampleFilters params={params} />
+      <Problem error={problem} />
+      {fresh > 0 && shown.length > 0 && !params.after && (
+        <button type="button" class="fresh" onClick={look}>
+          Show {fresh} newer
+        </button>
+      )}
+      {data !== null && shown.length === 0 && <p class="empty">No responses match, or none were recorded yet.</p>}
+      {shown.map((sample) => (
+        <SampleCard key={sample.id} sample={sample} />
+      ))}
+      <nav class="pages" aria-label="Pages">
+        {params.after && <a href={withParams({ after: '' })}>Newest</a>}
+        {data?.next != null && <a href={withParams({ after: String(data.next) })}>Older</a>}
+      </nav>
+    </section>
+  )
+}
+
+/** What the address asks for; text that is not a number is as good as absent. */
+function filterOf(params: Record<string, string>): SampleFilter {
+  const number = (name: string) => (params[name] && Number.isFinite(Number(params[name])) ? Number(params[name]) : null)
+  const { split } = params
+  return {
+    limit: 20,
+    step: number('step'),
+    after: number('after'),
+    min_reward: number('min_reward'),
+    max_reward: number('max_reward'),
+    ...(split === 'train' || split === 'eval' ? { split } : {}),
+  }
+}
+
+/** How many responses have been recorded since the list was asked for, and how to start over. */
+function useFresh(live: LiveJob, answered: unknown): [number, () => void] {
+  const [count, setCount] = useState(0)
+  useEffect(
+    () =>
+      live.watch((events) => {
+        const recorded = events.filter((event) => event.kind === 'sample')
+        setCount((known) => recorded.reduce((sum, event) => sum + Number(event.data.count ?? 1), known))
+      }),
+    [live],
+  )
+  useEffect(() => setCount(0), [answered])
+  return [count, () => setCount(0)]
+}

@@ -1,0 +1,41 @@
+import { go, withParams } from '../address'
+import type { JobStatus } from '../api/jobs'
+import type { components } from '../api/schema'
+
+type AlgorithmType = components['schemas']['JobSpec']['algorithm']['type']
+
+const STATUSES: JobStatus[] = ['queued', 'running', 'cancelling', 'succeeded', 'failed', 'cancelled']
+const ALGORITHMS: Record<AlgorithmType, string> = { sft: 'SFT', ppo: 'PPO', grpo: 'GRPO' }
+
+/** Narrow the list; the choice goes into the address. */
+export function Filters({ status, algorithm }: { status: string; algorithm: string }) {
+  return (
+    <form class="filters" aria-label="Filters" onSubmit={(event) => event.preventDefault()}>
+      <Choice name="status" label="Status" chosen={status} options={STATUSES.map((value) => [value, value])} />
+      <Choice name="algorithm" label="Algorithm" chosen={algorithm} options={Object.entries(ALGORITHMS)} />
+    </form>
+  )
+}
+
+interface ChoiceProps {
+  name: string
+  label: string
+  chosen: string
+  options: [string, string][]
+}
+
+function Choice({ name, label, chosen, options }: ChoiceProps) {
+  return (
+    <label>
+      {label}
+      <select value={chosen} onChange={(event) => go(withParams({ [name]: event.currentTarget.value, after: '' }))}>
+        <option value="">all</option>
+        {options.map(([value, word]) => (
+          <option key={value} value={value}>
+            {word}
+          </option>
+        ))}
+      </select>
+    </label>
+  )
+}

@@ -1,0 +1,50 @@
+import type { Job } from '../api/jobs'
+import { ago, moment, number } from '../lib/format'
+import { keyMetric } from '../lib/groups'
+import { shortModel } from '../lib/model'
+import { href } from '../lib/route'
+import { Badge } from '../parts/badge'
+import { ProgressBar } from '../parts/progress'
+
+/** One job of the list. */
+export function Row({ job, now }: { job: Job; now: number }) {
+  const metric = keyMetric(job.metrics)
+  return (
+    <tr>
+      <td class="name">
+        <a href={href(['jobs', job.id])}>{job.name ?? job.id}</a>
+        {job.name !== null && <span class="id">{job.id}</span>}
+      </td>
+      <td class="status">
+        <Badge status={job.status} />
+        {job.blocked_by.length > 0 && <span class="note">waits for {count(job.blocked_by.length)}</span>}
+        {job.attempt > 1 && <span class="note">attempt {job.attempt}</span>}
+      </td>
+      <td class="algorithm">{job.algorithm.toUpperCase()}</td>
+      <td class="model" title={job.model}>
+        {shortModel(job.model)}
+      </td>
+      <td class="progress-cell">
+        <ProgressBar job={job} />
+      </td>
+      <td class="number metric">
+        {metric ? (
+          <>
+            <b>{number(metric[1])}</b> <span class="note">{metric[0]}</span>
+          </>
+        ) : (
+          '–'
+        )}
+      </td>
+      <td class="number age">
+        <time dateTime={job.created_at} title={moment(job.created_at)}>
+          {ago(job.created_at, now)}
+        </time>
+      </td>
+    </tr>
+  )
+}
+
+function count(parents: number): string {
+  return parents === 1 ? '1 job' : `${parents} jobs`
+}

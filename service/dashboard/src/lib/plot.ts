@@ -1,0 +1,41 @@
+/** The columns of a chart. */
+
+import type { Series } from './series'
+import { ema } from './smoothing'
+
+export type Axis = 'step' | 'time'
+export type Column = (number | null)[]
+
+/** x, the values, and their moving average; x is the step, or the seconds since `start` (seconds since the epoch). */
+export function columns(series: Series, axis: Axis, start: number, weight: number): [number[], Column, Column] {
+  const x = axis === 'step' ? series.steps : series.times.map((time) => time - start)
+  return [x, series.values, weight > 0 ? ema(series.values, weight) : series.values]
+}
+
+/** The first and the last x of all series together. */
+export function extent(all: Iterable<Series>, axis: Axis, start: number): [number, number] {
+  let [first, last] = [Infinity, -Infinity]
+  for (const series of all) {
+    const [x] = columns(series, axis, start, 0)
+    first = Math.min(first, x[0] ?? first)
+    last = Math.max(last, x.at(-1) ?? last)
+  }
+  return first <= last ? [first, last] : [0, 1]
+}
+
+/** Evaluations are few and a learning rate is set, not measured: both are shown as they are. */
+export function weightFor(name: string, weight: number): number {
+  return name.startsWith('eval/') || name.endsWith('/learning_rate') ? 0 : weight
+}
+
+/** How many values were not finite. */
+export function gaps(values: readonly (number | null)[]): number {
+  return values.reduce<number>((count, value) => count + (value === null ? 1 : 0), 0)
+}
+
+/** Seconds on an axis: 45s, 12m, 1.5h. */
+export function tick(seconds: number): string {
+  if (seconds < 120) return `${Number(seconds.toFixed(1))}s`
+  if (seconds < 7200) return `${Number((seconds / 60).toFixed(1))}m`
+  return `${Number((seconds / 3600).toFixed(1))}h`
+}

@@ -1,0 +1,13 @@
+import 'uplot/dist/uPlot.min.css'
+import './styles/tokens.css'
+import './styles/base.css'
+import './styles/frame.css'
+import './styles/jobs.css'
+import './styles/job.css'
+import './styles/charts.css'
+import './styles/samples.css'
+import './styles/events.css'
+import { render } from 'preact'
+import { App } from './app'
+
+render(<App />, document.getElementById('app')!)

@@ -1,0 +1,19 @@
+import type { JobStatus } from '../api/jobs'
+
+const MARKS: Record<JobStatus, string> = {
+  queued: '○',
+  running: '●',
+  cancelling: '◐',
+  succeeded: '✓',
+  failed: '✕',
+  cancelled: '–',
+}
+
+/** A job's status, told by word, mark and colour. */
+export function Badge({ status }: { status: JobStatus }) {
+  return (
+    <span class={`badge ${status}`}>
+      <span aria-hidden="true">{MARKS[status]}</span> {status}
+    </span>
+  )
+}

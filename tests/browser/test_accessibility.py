@@ -1,0 +1,42 @@
+"""What axe-core, the checker that browsers' own tools use, says about the views."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, Literal
+
+import pytest
+from playwright.sync_api import expect
+
+pytestmark = pytest.mark.browser
+AXE = Path(__file__).parents[2] / "service" / "dashboard" / "node_modules" / "axe-core" / "axe.min.js"
+TABS = ("charts", "samples", "events", "logs", "checkpoints", "spec")
+
+
+def violations(page: Any) -> list[str]:
+    """One line for each rule that a view breaks."""
+    page.evaluate(AXE.read_text())
+    found = page.evaluate("axe.run().then(result => result.violations)")
+    return [f"{one['id']}: {one['nodes'][0]['html']}" for one in found]
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_all_views_are_accessible(
+    tab: Any, evaluated: Callable[..., dict[str, Any]], scheme: Literal["light", "dark"]
+) -> None:
+    tab.page.emulate_media(color_scheme=scheme)
+    job = evaluated(steps=1, checkpoint={}, evaluation={"max_completion_length": 4})
+    tab.server.wait(job["id"])
+    tab.show("/jobs")
+    expect(tab.page.get_by_role("row", name=job["id"])).to_be_visible()
+    assert violations(tab.page) == []
+    for name in TABS:
+        tab.show(f"/jobs/{job['id']}?tab={name}")
+        expect(tab.page.get_by_role("link", name=name)).to_have_attribute("aria-current", "page")
+        tab.page.wait_for_load_state("networkidle")
+        assert violations(tab.page) == [], name
+
+
+def test_the_sign_in_form_is_accessible(stranger: Any) -> None:
+    stranger.show("/login")
+    expect(stranger.page.get_by_label("API key")).to_be_focused()
+    assert violations(stranger.page) == []

@@ -1,0 +1,53 @@
+"""Getting into the page."""
+
+from typing import Any
+
+import httpx2
+import pytest
+from playwright.sync_api import expect
+
+pytestmark = pytest.mark.browser
+
+
+def test_a_login_link_leads_to_the_jobs_and_leaves_no_token_in_the_address(stranger: Any, http: httpx2.Client) -> None:
+    token = http.post("/v1/login_links").json()["token"]
+    stranger.show(f"/login/{token}")
+    expect(stranger.page.get_by_role("heading", name="Jobs")).to_be_visible()
+    assert token not in stranger.page.url
+    stranger.page.reload()
+    expect(stranger.page.get_by_role("heading", name="Jobs")).to_be_visible()
+
+
+def test_a_login_link_works_once(stranger: Any, http: httpx2.Client) -> None:
+    stranger.refusals_expected = True
+    token = http.post("/v1/login_links").json()["token"]
+    http.post("/v1/login", json={"token": token})
+    stranger.show(f"/login/{token}")
+    refusal = http.post("/v1/login", json={"token": token}).json()["error"]["message"]
+    expect(stranger.page.get_by_role("alert")).to_have_text(refusal)
+
+
+def test_a_wrong_key_is_refused_in_the_servers_words(stranger: Any) -> None:
+    stranger.refusals_expected = True
+    stranger.show("/login")
+    stranger.page.get_by_label("API key").fill("hone-nobody")
+    stranger.page.get_by_role("button", name="Sign in").click()
+    expect(stranger.page.get_by_role("alert")).to_have_text("this API key is unknown, expired or revoked")
+
+
+def test_a_link_to_a_job_shows_the_job_once_a_key_is_given(stranger: Any) -> None:
+    job = stranger.server.submit(name="behind the door", steps=1)
+    stranger.show(f"/jobs/{job['id']}?tab=spec")
+    stranger.page.get_by_label("API key").fill(stranger.server.key)
+    stranger.page.keyboard.press("Enter")
+    expect(stranger.page.get_by_role("heading", name="behind the door")).to_be_visible()
+    expect(stranger.page.get_by_role("region", name="Spec")).to_contain_text("name: behind the door")
+
+
+def test_signing_out_forgets_the_key(stranger: Any) -> None:
+    stranger.show("/login")
+    stranger.page.get_by_label("API key").fill(stranger.server.key)
+    stranger.page.get_by_role("button", name="Sign in").click()
+    stranger.page.get_by_role("button", name="Sign out").click()
+    expect(stranger.page.get_by_label("API key")).to_be_visible()
+    assert stranger.page.evaluate("localStorage.getItem('hone.key')") is None

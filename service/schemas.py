@@ -165,9 +165,7 @@ class KeyCreate(Strict):
     """A wish for a key."""
 
     owner: str = Field(min_length=1, max_length=100, description="whose jobs and files it sees")
-    role: Literal["admin", "member", "viewer"] = Field(
-        "member", description="a viewer only looks"
-    )
+    role: Literal["admin", "member", "viewer"] = Field("member", description="a viewer only looks")
 
 
 class KeyCreated(BaseModel):

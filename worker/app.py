@@ -18,8 +18,8 @@ config = settings.load()
 logs.configure(config.log_level)
 app = broker.celery(config.redis_url)
 app.conf.update(
-    worker_pool="threads",  # a supervisor waits for its trainer; it computes nothing
-    worker_concurrency=config.worker_slots + 1,  # one more, so that a bell is answered while all slots are busy
+    worker_pool="threads",  # answering a bell is one query; the jobs run in threads of the station
+    worker_concurrency=1,
 )
 app.set_current()
 app.set_default()

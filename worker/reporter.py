@@ -71,8 +71,7 @@ class Reporter:
             case Started():
                 self._started(session, job, one)
             case Phase():
-                job.progress = {**job.progress, "phase": one.phase}
-                events.add(session, job, "status", {"status": job.status, "phase": one.phase})
+                self._phase(session, job, one.phase)
             case Step():
                 job.progress = {**job.progress, **self._pace.progress(one)}
                 self._values(session, job, one)
@@ -96,6 +95,12 @@ class Reporter:
         origin = f", going on from step {one.resumed_step}" if one.resumed_step else ""
         line = f"{one.parameters:,} parameters on {one.device} in {one.precision}{origin}"
         events.add(session, job, "log", {"stream": "hone", "line": line})
+
+    def _phase(self, session: Session, job: Job, phase: str) -> None:
+        """A trainer says it each time; only a change is news."""
+        if phase != job.progress["phase"]:
+            job.progress = {**job.progress, "phase": phase}
+            events.add(session, job, "status", {"status": job.status, "phase": phase})
 
     def _values(self, session: Session, job: Job, one: Step | Evaluated) -> None:
         metrics.put(session, job.id, one.step, one.metrics)

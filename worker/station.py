@@ -35,6 +35,7 @@ class Station:
         self._free_gpus = list(config.worker_gpus)
         self._spare: TrainerProcess | None = None
         self._stopping = threading.Event()
+        self._jobs: list[threading.Thread] = []
         self._threads = [
             threading.Thread(target=self._poll, name="poll"),
             threading.Thread(target=self._beat, name="beat"),
@@ -53,7 +54,7 @@ class Station:
     def close(self) -> None:
         """Wait for the supervisors, end the spare trainer, say goodbye."""
         self.stop()
-        for thread in self._threads:
+        for thread in [*self._threads, *self._jobs]:
             if thread.is_alive():
                 thread.join()
         if self._spare is not None:
@@ -66,18 +67,34 @@ class Station:
         self._database.close()
 
     def answer(self) -> None:
-        """Run the best job that fits, then the next, until there is none or no slot."""
-        self._guarded(self._work)
+        """Start the best job that fits, then the next, until there is none or no slot."""
+        self._guarded(self._fill)
 
-    def _work(self) -> None:
+    def _fill(self) -> None:
+        """Each job has a thread of its own, so that neither bells nor polls wait for one."""
         while not self._stopping.is_set() and self._slots.acquire(blocking=False):
+            started = False
             try:
                 claim = self._claim()
                 if claim is None:
                     return
-                self._run(claim)
+                self._start(claim)
+                started = True
             finally:
-                self._slots.release()
+                if not started:
+                    self._slots.release()
+
+    def _start(self, claim: Claim) -> None:
+        thread = threading.Thread(target=self._see_through, args=(claim,), name=claim.job_id)
+        self._jobs = [job for job in self._jobs if job.is_alive()] + [thread]
+        thread.start()
+
+    def _see_through(self, claim: Claim) -> None:
+        try:
+            self._run(claim)
+        finally:
+            self._slots.release()
+        self.answer()
 
     def _claim(self) -> Claim | None:
         """One claim at a time, so that two threads do not both count the same GPUs as free."""
@@ -102,12 +119,18 @@ class Station:
             log.warning("stopped: another worker has the job, or nobody should", job=claim.job_id, error=str(error))
         except Exception as error:
             log.error("an error of ours", job=claim.job_id, exc_info=error)
-            reporter.lost(f"an error of ours in the worker: {type(error).__name__}: {error}")
+            self._give_up(reporter, f"an error of ours in the worker: {type(error).__name__}: {error}")
         finally:
             reporter.close()
             with self._lock:
                 self._free_gpus += claim.devices
             self._refill_spare()
+
+    def _give_up(self, reporter: Reporter, how: str) -> None:
+        try:
+            reporter.lost(how)
+        except (HoneError, LeaseLost) as error:
+            log.error("the job waits for its lease to run out", error=str(error))
 
     def _trainer(self) -> TrainerProcess:
         with self._lock:

@@ -135,14 +135,12 @@ def orphans(session: Session) -> list[tuple[Job, Job]]:
     return list(first.values())
 
 
-def _claimable(free_gpus: int) -> ColumnElement[bool]:
+def _startable() -> ColumnElement[bool]:
+    """Queued, and waiting for nothing but a worker."""
     parent = aliased(Job)
     unfinished = exists().where(parent.id == func.any(Job.depends_on), parent.status != JobStatus.SUCCEEDED)
     return and_(
-        Job.status == JobStatus.QUEUED,
-        Job.gpus <= free_gpus,
-        or_(Job.not_before.is_(None), Job.not_before <= func.now()),
-        ~unfinished,
+        Job.status == JobStatus.QUEUED, or_(Job.not_before.is_(None), Job.not_before <= func.now()), ~unfinished
     )
 
 
@@ -150,7 +148,7 @@ def claim(session: Session, worker: str, free_gpus: int, lease_seconds: float) -
     """Take the best queued job that fits: priority, then age. What is beyond its checkpoint goes."""
     query = (
         select(Job)
-        .where(_claimable(free_gpus))
+        .where(_startable(), Job.gpus <= free_gpus)
         .order_by(Job.priority.desc(), Job.created_at)
         .limit(1)
         .with_for_update(skip_locked=True, of=Job)
@@ -221,8 +219,8 @@ def backoff_seconds(restarts: int) -> float:
 
 
 def oldest_queued(session: Session) -> datetime | None:
-    """When the job was made that has waited longest."""
-    return session.scalar(select(func.min(Job.created_at)).where(Job.status == JobStatus.QUEUED))
+    """When the job was made that has waited longest for a worker; one that waits for a parent does not count."""
+    return session.scalar(select(func.min(Job.created_at)).where(_startable()))
 
 
 def held_by(session: Session, workers: list[str]) -> dict[str, list[str]]:

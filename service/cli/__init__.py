@@ -1,0 +1,41 @@
+"""The `hone` command. Commands import what they need when they run: `hone --help` answers at once."""
+
+from collections.abc import Callable
+from typing import Annotated
+
+import typer
+
+from service.cli import jobs, operator, transfer
+from service.cli.errors import Refusing
+
+app = Refusing(
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+
+def _version(asked: bool) -> None:
+    if asked:
+        from importlib.metadata import version
+
+        typer.echo(f"hone {version('hone')}")
+        raise typer.Exit
+
+
+@app.callback()
+def hone(
+    version: Annotated[bool, typer.Option("--version", callback=_version, is_eager=True, help="say which one")] = False,
+) -> None:
+    """Post-training of language models as durable jobs: SFT, PPO and GRPO over HTTP."""
+
+
+PANELS: dict[str, list[Callable[..., None]]] = {
+    "Start": [operator.up, operator.demo],
+    "Jobs": [jobs.submit, jobs.jobs, jobs.show, jobs.watch, jobs.cancel, jobs.logs],
+    "Files and checkpoints": [transfer.pull, transfer.upload],
+    "Operate": [operator.login, operator.create_key, operator.migrate],
+}
+for panel, commands in PANELS.items():
+    for command in commands:
+        app.command(rich_help_panel=panel)(command)

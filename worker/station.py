@@ -8,7 +8,7 @@ import threading
 from collections.abc import Callable
 
 from service import beats, logs
-from service.domain.errors import HoneError, LeaseLost
+from service.domain.errors import HoneError, LeaseLost, Unavailable
 from service.persistence import jobs, workers
 from service.persistence.database import Database
 from service.settings import Settings
@@ -117,6 +117,8 @@ class Station:
                 supervise(trainer, assignment, reporter, self._stopping)
         except LeaseLost as error:
             log.warning("stopped: another worker has the job, or nobody should", job=claim.job_id, error=str(error))
+        except Unavailable as error:
+            log.warning("stopped without the database; the lease will run out", job=claim.job_id, error=str(error))
         except Exception as error:
             log.error("an error of ours", job=claim.job_id, exc_info=error)
             self._give_up(reporter, f"an error of ours in the worker: {type(error).__name__}: {error}")

@@ -3,13 +3,14 @@
 import threading
 import time
 from collections.abc import Callable
+from functools import partial
 from typing import TypeVar
 
 from service import logs
 from service.domain.errors import Unavailable
 from service.domain.jobs import JobStatus
 from worker.reporter import Reporter
-from worker.trainer_process import Heard, TrainerProcess
+from worker.trainer_process import TrainerProcess
 from worker.training.events import Assignment
 
 log = logs.get(__name__)
@@ -23,7 +24,7 @@ def supervise(trainer: TrainerProcess, assignment: Assignment, reporter: Reporte
     trainer.start(assignment)
     kill_at: float | None = None
     while (heard := trainer.hear(LOOK_SECONDS)) is not None:
-        status = _report(reporter, heard)
+        status = _patiently(partial(reporter.write, heard), stopping)
         if reporter.ended:
             return
         if stopping.is_set():
@@ -37,18 +38,17 @@ def supervise(trainer: TrainerProcess, assignment: Assignment, reporter: Reporte
             trainer.kill()
             reporter.stopped()
             return
-    _patiently(lambda: reporter.lost(trainer.ending()))
+    _patiently(lambda: reporter.lost(trainer.ending()), stopping)
 
 
-def _report(reporter: Reporter, heard: list[Heard]) -> JobStatus:
-    """Write until it is written: a database that is away delays the reports and loses none."""
-    return _patiently(lambda: reporter.write(heard))
-
-
-def _patiently(write: Callable[[], T]) -> T:
+def _patiently(write: Callable[[], T], stopping: threading.Event) -> T:
+    """Try until it is written: a database that is away delays the reports and loses none. Unavailable only when the
+    worker stops meanwhile: the job's lease will run out, and it starts again from its last checkpoint.
+    """
     while True:
         try:
             return write()
         except Unavailable as error:
+            if stopping.wait(LOOK_SECONDS):
+                raise
             log.warning("the database is away; reports wait", error=str(error))
-            time.sleep(LOOK_SECONDS)

@@ -22,12 +22,33 @@ def submit(
     key: Key = None,
     data_dir: Data = None,
 ) -> None:
-    """Queue a job and print its id."""
+    """Queue a job and print its id. Rows in a file that the spec names (`source: ./rows.jsonl`) are uploaded first."""
     with connect(url, key, data_dir) as client:
-        job = client.jobs.submit(read_spec(file))
+        job = client.jobs.submit(_with_uploads(client, read_spec(file), file.parent))
         typer.echo(job.id)
         if follow:
             _watch(client, job.id)
+
+
+def _with_uploads(client: "Client", spec: dict[str, Any], folder: Path) -> dict[str, Any]:
+    """The spec with each path of a JSONL file, relative to the spec's folder, replaced by the id of its upload."""
+    ids: dict[str, str] = {}
+    for field in ("dataset", "eval_dataset"):
+        data = spec.get(field)
+        source = str(data.get("source")) if isinstance(data, dict) else ""
+        if isinstance(data, dict) and source.endswith(".jsonl"):
+            if source not in ids:
+                ids[source] = client.files.upload(_existing(folder / source, field)).id
+            spec = spec | {field: data | {"source": ids[source]}}
+    return spec
+
+
+def _existing(path: Path, field: str) -> Path:
+    if not path.is_file():
+        raise Invalid(
+            f"{field}.source: there is no file {path}; paths are relative to the spec", param=f"{field}.source"
+        )
+    return path
 
 
 def read_spec(file: Path) -> dict[str, Any]:

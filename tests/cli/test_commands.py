@@ -50,6 +50,18 @@ def test_submit_prints_the_id_and_watching_ends_with_the_job(hone: Hone, spec_fi
     assert news[-1].startswith(f"{job_id} succeeded after 4 steps")
 
 
+def test_a_file_of_rows_that_a_spec_names_is_uploaded(hone: Hone, tmp_path: Path, server: Any) -> None:
+    (tmp_path / "rows.jsonl").write_text('{"prompt": "1+1=", "completion": "2", "answer": "2"}\n' * 4)
+    (tmp_path / "spec.yaml").write_text(yaml.safe_dump(SPEC | {"dataset": {"source": "./rows.jsonl"}, "steps": 1}))
+    job = server.wait(hone("submit", tmp_path / "spec.yaml").stdout.strip())
+    assert job["status"] == "succeeded" and job["spec"]["dataset"]["source"].startswith("file-")
+
+
+def test_a_file_of_rows_that_is_not_there_is_named(hone: Hone, tmp_path: Path) -> None:
+    (tmp_path / "spec.yaml").write_text(yaml.safe_dump(SPEC | {"dataset": {"source": "./gone.jsonl"}}))
+    assert "dataset.source" in refusal(hone("submit", tmp_path / "spec.yaml"))
+
+
 def test_json_is_as_good_as_yaml(hone: Hone, tmp_path: Path) -> None:
     (tmp_path / "sft.json").write_text(json.dumps(SPEC | {"steps": 1}))
     assert hone("submit", tmp_path / "sft.json").stdout.startswith("ftjob-")

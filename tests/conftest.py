@@ -118,7 +118,7 @@ class Server:
 
 def _environment() -> dict[str, str]:
     """Ours, without the developer's own settings; threads that wait for each other crawl on a busy machine, so one."""
-    ours = {"OMP_NUM_THREADS": "1"}
+    ours = {"OMP_NUM_THREADS": "1", "HF_HUB_OFFLINE": "1"}
     return {name: value for name, value in os.environ.items() if not name.startswith("HONE_")} | ours
 
 

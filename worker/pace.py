@@ -1,5 +1,6 @@
 """How fast a job goes, from the steps that it reports."""
 
+import math
 import time
 from typing import Any
 
@@ -21,15 +22,19 @@ class Pace:
         """The clock starts when the model and the data are there."""
         self._total, self._step, self._at = total_steps, step, time.monotonic()
 
+    @property
+    def seconds_left(self) -> float:
+        """Until the last step is done; infinite before the first."""
+        return math.inf if self._seconds_per_step is None else (self._total - self._step) * self._seconds_per_step
+
     def progress(self, step: Step) -> dict[str, Any]:
         """The fields of `Progress` after a step."""
         self._count(step.step)
-        left = self._total - step.step
         return {
             "step": step.step,
             "percent": round(100 * step.step / self._total, 2),
             "phase": "training",
-            "eta_seconds": None if self._seconds_per_step is None else round(left * self._seconds_per_step, 1),
+            "eta_seconds": round(self.seconds_left, 1) if math.isfinite(self.seconds_left) else None,
             "tokens_per_second": step.metrics.get("train/tokens_per_second"),
         }
 

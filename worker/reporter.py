@@ -50,6 +50,11 @@ class Reporter:
         self._archive.forget_superseded()
         return status
 
+    @property
+    def seconds_left(self) -> float:
+        """The estimate; infinite before there is one."""
+        return self._pace.seconds_left
+
     def _keep(self, saved: list[Saved]) -> dict[int, Kept | None]:
         """Checkpoints into the storage, if the job is still ours: they cannot be taken back by a rollback."""
         if saved:

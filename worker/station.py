@@ -114,7 +114,7 @@ class Station:
             if assignment is None:
                 return
             with self._trainer() as trainer:
-                supervise(trainer, assignment, reporter, self._stopping)
+                supervise(trainer, assignment, reporter, self._stopping, near_end=self._refill_spare)
         except LeaseLost as error:
             log.warning("stopped: another worker has the job, or nobody should", job=claim.job_id, error=str(error))
         except Unavailable as error:

@@ -17,16 +17,27 @@ log = logs.get(__name__)
 T = TypeVar("T")
 LOOK_SECONDS = 1.0
 CANCEL_SECONDS = 5.0
+NEAR_END_SECONDS = 15.0  # about what a trainer needs to import torch on a busy machine
 
 
-def supervise(trainer: TrainerProcess, assignment: Assignment, reporter: Reporter, stopping: threading.Event) -> None:
-    """Until the job ends, the worker stops, or the lease is lost (LeaseLost)."""
+def supervise(
+    trainer: TrainerProcess,
+    assignment: Assignment,
+    reporter: Reporter,
+    stopping: threading.Event,
+    near_end: Callable[[], None],
+) -> None:
+    """Until the job ends, the worker stops, or the lease is lost (LeaseLost). `near_end` is called, also repeatedly,
+    when the job has seconds left: time to make ready for the next one.
+    """
     trainer.start(assignment)
     kill_at: float | None = None
     while (heard := trainer.hear(LOOK_SECONDS)) is not None:
         status = _patiently(partial(reporter.write, heard), stopping)
         if reporter.ended:
             return
+        if reporter.seconds_left < NEAR_END_SECONDS:
+            near_end()
         if stopping.is_set():
             trainer.kill()
             reporter.release()

@@ -1,0 +1,50 @@
+"""Rewards that look at characters: exact, regex, format."""
+
+import re
+from collections.abc import Mapping
+from typing import Any
+
+from service.domain.rewards import ExactReward, FormatReward, RegexReward
+from worker.training.rewards.extraction import expected, extracted
+from worker.training.rewards.kinds import RewardFunction
+
+# White space is insignificant beside punctuation: `[[1, 2]]` is `[[1,2]]`, but `1 2` is not `12`.
+BESIDE_PUNCTUATION = re.compile(r"\s*([^\w\s])\s*")
+TAGS = ("<think>", "</think>", "<answer>", "</answer>")
+BLOCKS = re.compile(r"\s*<think>(.*)</think>\s*<answer>(.*)</answer>\s*", re.DOTALL)
+
+
+def exact(spec: ExactReward) -> RewardFunction:
+    """1 if the extracted text is the row's answer."""
+
+    def score(prompt: str, response: str, row: Mapping[str, Any]) -> float:
+        text, answer = extracted(response, spec.extract), expected(row)
+        if text is None:
+            return 0.0
+        return float(normalised(text, spec.case_sensitive) == normalised(answer, spec.case_sensitive))
+
+    return score
+
+
+def normalised(text: str, case_sensitive: bool = True) -> str:
+    """The text without the white space that does not matter."""
+    single = BESIDE_PUNCTUATION.sub(r"\1", " ".join(text.split()))
+    return single if case_sensitive else single.casefold()
+
+
+def regex(spec: RegexReward) -> RewardFunction:
+    """1 if the pattern is found in the response, or is all of it."""
+    pattern = re.compile(spec.pattern, re.DOTALL)
+    find = pattern.fullmatch if spec.full else pattern.search
+    return lambda prompt, response, row: float(find(response) is not None)
+
+
+def format_(spec: FormatReward) -> RewardFunction:
+    """1 if the response is one thought and one answer, neither of them empty, and nothing else."""
+
+    def score(prompt: str, response: str, row: Mapping[str, Any]) -> float:
+        blocks = BLOCKS.fullmatch(response)
+        once = all(response.count(tag) == 1 for tag in TAGS)
+        return float(once and blocks is not None and all(block.strip() for block in blocks.groups()))
+
+    return score

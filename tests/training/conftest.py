@@ -1,0 +1,92 @@
+"""Small things to train with. Imports stay inside the fixtures: the reward tests do without torch."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+if TYPE_CHECKING:
+    from worker.training.events import Assignment
+    from worker.training.models import Policy
+    from worker.training.setup import Setup
+
+DATA = {"source": "linear-algebra", "style": "symbolic", "size": 24}
+RL = {"prompts_per_step": 2, "num_generations": 4, "max_completion_length": 8}
+ALGORITHMS: dict[str, dict[str, Any]] = {
+    "sft": {"type": "sft", "batch_size": 6},
+    "grpo": {"type": "grpo", **RL},
+    "ppo": {"type": "ppo", **RL, "critic_learning_rate": 1e-3},
+}
+
+
+def document(algorithm: str, **changes: Any) -> dict[str, Any]:
+    """A small spec; changes to the algorithm itself go into `algorithm_changes`."""
+    own = ALGORITHMS[algorithm] | changes.pop("algorithm_changes", {})
+    rewards = [] if algorithm == "sft" else [{"type": "regex", "pattern": "[0-9a-z]{2}"}]
+    base = {"dataset": DATA, "rewards": rewards, "optimizer": {"learning_rate": 1e-3}, "steps": 4}
+    return base | {"algorithm": own} | changes
+
+
+@pytest.fixture
+def one_thread() -> Iterator[None]:
+    import torch
+
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
+
+
+@pytest.fixture
+def policy(one_thread: None) -> Policy:
+    import torch
+
+    from worker.training import models
+
+    return models.load("tiny", 0, torch.device("cpu"), "fp32")
+
+
+@pytest.fixture
+def setup(one_thread: None) -> Iterator[Callable[..., Setup]]:
+    """Makes what an algorithm is given, from a small spec."""
+    import torch
+
+    from service.domain.specs import JobSpec
+    from worker.training import data, models
+    from worker.training.rewards.pool import RewardPool
+    from worker.training.setup import Setup
+
+    pools: list[RewardPool] = []
+
+    def make(algorithm: str, **changes: Any) -> Setup:
+        spec = JobSpec.model_validate(document(algorithm, **changes))
+        policy = models.load("tiny", spec.seed, torch.device("cpu"), "fp32")
+        pools.append(RewardPool(spec.rewards))
+        return Setup(spec, policy, "tiny", data.load(spec.dataset, {}, "dataset"), pools[-1])
+
+    yield make
+    for pool in pools:
+        pool.close()
+
+
+@pytest.fixture
+def assign(one_thread: None, tmp_path: Path) -> Callable[..., Assignment]:
+    """Makes an assignment with a small spec and a folder of its own."""
+    from worker.training.events import Assignment
+
+    def make(algorithm: str, resume_from: str | None = None, model_path: str = "tiny", **changes: Any) -> Assignment:
+        folder = tmp_path / f"attempt-{len(list(tmp_path.iterdir()))}"
+        folder.mkdir()
+        return Assignment(
+            job_id="ftjob-1",
+            attempt=1,
+            spec=document(algorithm, **changes),
+            directory=str(folder),
+            model_path=model_path,
+            resume_from=resume_from,
+        )
+
+    return make

@@ -1,0 +1,66 @@
+import pytest
+import torch
+from torch import Tensor
+from torch.testing import assert_close
+
+from worker.training import head
+from worker.training.head import Head
+
+
+@pytest.fixture(params=[8, 10_000])
+def tile(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Tiles of two tokens, and one tile for all."""
+    monkeypatch.setattr(head, "TILE_ELEMENTS", request.param)
+
+
+def _inputs(dtype: torch.dtype) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    generator = torch.Generator().manual_seed(0)
+    hidden, weight, bias = (
+        torch.randn(*shape, generator=generator, dtype=dtype).requires_grad_() for shape in [(5, 3), (4, 3), (4,)]
+    )
+    return hidden, weight, bias, torch.tensor([0, 3, 1, 1, 2])
+
+
+def _naive(hidden: Tensor, weight: Tensor, bias: Tensor, target: Tensor, temperature: float) -> Tensor:
+    logits = (hidden @ weight.T + bias) / temperature
+    return logits.log_softmax(-1).gather(1, target[:, None])[:, 0]
+
+
+def test_the_tiled_head_equals_the_whole_one(tile: None):
+    hidden, weight, bias, target = _inputs(torch.float64)
+    tiled = Head(weight, bias, torch.float64).logprobs(hidden, target, 0.7)
+    assert_close(tiled, _naive(hidden, weight, bias, target, 0.7))
+    cotangent = torch.arange(1.0, 6.0, dtype=torch.float64)
+    ours = torch.autograd.grad(tiled, (hidden, weight, bias), cotangent)
+    theirs = torch.autograd.grad(_naive(hidden, weight, bias, target, 0.7), (hidden, weight, bias), cotangent)
+    assert_close(ours, theirs)
+
+
+def test_the_tiled_heads_gradient_is_that_of_finite_differences(tile: None):
+    hidden, weight, bias, target = _inputs(torch.float64)
+
+    def logprobs(hidden: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
+        return Head(weight, bias, torch.float64).logprobs(hidden, target, 1.3)
+
+    assert torch.autograd.gradcheck(logprobs, (hidden, weight, bias))
+
+
+def test_no_tokens_have_no_logprobs_and_no_gradient():
+    hidden, weight, _, _ = _inputs(torch.float32)
+    logp = Head(weight, None, torch.float32).logprobs(hidden[:0], torch.zeros(0, dtype=torch.long))
+    assert logp.shape == (0,)
+    logp.sum().backward()
+    assert weight.grad is not None and not weight.grad.any()
+
+
+def test_bf16_sums_its_tiles_in_fp32(monkeypatch: pytest.MonkeyPatch):
+    generator = torch.Generator().manual_seed(0)
+    hidden, weight = torch.randn(400, 8, generator=generator), torch.randn(6, 8, generator=generator).requires_grad_()
+    target = torch.randint(0, 6, (400,), generator=generator)
+    gradients = []
+    for size in (6 * 2, 10_000):
+        monkeypatch.setattr(head, "TILE_ELEMENTS", size)
+        Head(weight, None, torch.bfloat16).logprobs(hidden, target).sum().backward()
+        gradients.append(weight.grad)
+        weight.grad = None
+    assert_close(gradients[0], gradients[1], atol=0.3, rtol=0.01)

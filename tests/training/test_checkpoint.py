@@ -2,6 +2,7 @@ import errno
 import json
 import resource
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -18,23 +19,25 @@ def learners(policy: Policy) -> dict[str, Learner]:
     return {"policy": Learner(policy.model, 1e-3, OptimizerSpec(), 10)}
 
 
-def test_the_export_loads_with_transformers(policy: Policy, learners: dict[str, Learner], tmp_path: Path):
+def test_the_export_loads_with_transformers(policy: Policy, learners: dict[str, Learner], tmp_path: Path) -> None:
     path = checkpoint.save(tmp_path, 100, policy, learners, {"eval/accuracy": 0.5})
     assert path.name == "step-00000100"
-    model, words = AutoModelForCausalLM.from_pretrained(path), AutoTokenizer.from_pretrained(path)
+    before: Any = policy.model
+    after: Any = AutoModelForCausalLM.from_pretrained(path)
+    words = AutoTokenizer.from_pretrained(path)
     prompt = words(["det [[1,2],[3,4]]"], return_tensors="pt")
-    ours = policy.model.generate(**prompt, max_new_tokens=5, do_sample=False)
-    assert torch.equal(model.generate(**prompt, max_new_tokens=5, do_sample=False), ours)
+    ours = before.generate(**prompt, max_new_tokens=5, do_sample=False)
+    assert torch.equal(after.generate(**prompt, max_new_tokens=5, do_sample=False), ours)
 
 
-def test_the_manifest_describes_every_file(policy: Policy, learners: dict[str, Learner], tmp_path: Path):
+def test_the_manifest_describes_every_file(policy: Policy, learners: dict[str, Learner], tmp_path: Path) -> None:
     path = checkpoint.save(tmp_path, 1, policy, learners, {})
     manifest = json.loads((path / "manifest.json").read_text())
     assert {entry["name"] for entry in manifest["files"]} == {file.name for file in path.iterdir()} - {"manifest.json"}
     checkpoint.verify(path)
 
 
-def test_a_damaged_checkpoint_is_refused(policy: Policy, learners: dict[str, Learner], tmp_path: Path):
+def test_a_damaged_checkpoint_is_refused(policy: Policy, learners: dict[str, Learner], tmp_path: Path) -> None:
     path = checkpoint.save(tmp_path, 1, policy, learners, {})
     weights = bytearray((path / "model.safetensors").read_bytes())
     weights[-1] ^= 1
@@ -46,7 +49,7 @@ def test_a_damaged_checkpoint_is_refused(policy: Policy, learners: dict[str, Lea
         checkpoint.verify(path)
 
 
-@pytest.mark.parametrize("limit", [100_000, 4_000_000])  # within the weights, and within the optimizer
+@pytest.mark.parametrize("limit", [100_000, 2_000_000])  # within the weights, and within the optimizer
 def test_a_torn_checkpoint_is_never_visible(
     policy: Policy, learners: dict[str, Learner], tmp_path: Path, limit: int
 ) -> None:

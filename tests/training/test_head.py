@@ -26,7 +26,7 @@ def _naive(hidden: Tensor, weight: Tensor, bias: Tensor, target: Tensor, tempera
     return logits.log_softmax(-1).gather(1, target[:, None])[:, 0]
 
 
-def test_the_tiled_head_equals_the_whole_one(tile: None):
+def test_the_tiled_head_equals_the_whole_one(tile: None) -> None:
     hidden, weight, bias, target = _inputs(torch.float64)
     tiled = Head(weight, bias, torch.float64).logprobs(hidden, target, 0.7)
     assert_close(tiled, _naive(hidden, weight, bias, target, 0.7))
@@ -36,7 +36,7 @@ def test_the_tiled_head_equals_the_whole_one(tile: None):
     assert_close(ours, theirs)
 
 
-def test_the_tiled_heads_gradient_is_that_of_finite_differences(tile: None):
+def test_the_tiled_heads_gradient_is_that_of_finite_differences(tile: None) -> None:
     hidden, weight, bias, target = _inputs(torch.float64)
 
     def logprobs(hidden: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
@@ -45,22 +45,22 @@ def test_the_tiled_heads_gradient_is_that_of_finite_differences(tile: None):
     assert torch.autograd.gradcheck(logprobs, (hidden, weight, bias))
 
 
-def test_no_tokens_have_no_logprobs_and_no_gradient():
+def test_no_tokens_have_no_logprobs_and_no_gradient() -> None:
     hidden, weight, _, _ = _inputs(torch.float32)
     logp = Head(weight, None, torch.float32).logprobs(hidden[:0], torch.zeros(0, dtype=torch.long))
     assert logp.shape == (0,)
-    logp.sum().backward()
+    torch.autograd.backward(logp.sum())
     assert weight.grad is not None and not weight.grad.any()
 
 
-def test_bf16_sums_its_tiles_in_fp32(monkeypatch: pytest.MonkeyPatch):
+def test_bf16_sums_its_tiles_in_fp32(monkeypatch: pytest.MonkeyPatch) -> None:
     generator = torch.Generator().manual_seed(0)
     hidden, weight = torch.randn(400, 8, generator=generator), torch.randn(6, 8, generator=generator).requires_grad_()
     target = torch.randint(0, 6, (400,), generator=generator)
     gradients = []
     for size in (6 * 2, 10_000):
         monkeypatch.setattr(head, "TILE_ELEMENTS", size)
-        Head(weight, None, torch.bfloat16).logprobs(hidden, target).sum().backward()
+        torch.autograd.backward(Head(weight, None, torch.bfloat16).logprobs(hidden, target).sum())
         gradients.append(weight.grad)
         weight.grad = None
     assert_close(gradients[0], gradients[1], atol=0.3, rtol=0.01)

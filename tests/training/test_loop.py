@@ -44,7 +44,7 @@ def _timeless(metrics: dict[str, float]) -> dict[str, float]:
 
 
 @pytest.mark.parametrize("algorithm", ["sft", "grpo", "ppo"])
-def test_resuming_ends_in_the_same_bits_as_never_stopping(assign: Assign, algorithm: str):
+def test_resuming_ends_in_the_same_bits_as_never_stopping(assign: Assign, algorithm: str) -> None:
     whole = _run(assign(algorithm, checkpoint={"every": 2}))
     middle, end = _of(Saved, whole)
     rest = _run(assign(algorithm, resume_from=middle.directory, checkpoint={"every": 2}))
@@ -66,18 +66,19 @@ def _flat(tree: Any, name: str = "") -> dict[str, torch.Tensor]:
     return {key: value for label, part in items for key, value in _flat(part, f"{name}/{label}").items()}
 
 
-def test_sft_learns(assign: Assign):
+def test_sft_learns(assign: Assign) -> None:
     steps = _of(Step, _run(assign("sft", steps=12, optimizer={"learning_rate": 3e-3})))
     assert [step.step for step in steps] == list(range(1, 13))
     assert steps[-1].metrics["train/loss"] < 0.7 * steps[0].metrics["train/loss"]
 
 
 @pytest.mark.parametrize("algorithm", ["grpo", "ppo"])
-def test_rewards_make_a_response_more_likely(assign: Assign, algorithm: str):
+def test_rewards_make_a_response_more_likely(assign: Assign, algorithm: str) -> None:
     steps = _run(
         assign(
             algorithm,
             steps=10,
+            optimizer={"learning_rate": 3e-3},
             rewards=[{"type": "regex", "pattern": "[a-m]$"}],
             algorithm_changes={"prompts_per_step": 4, "num_generations": 8, "max_completion_length": 3},
         )
@@ -86,7 +87,7 @@ def test_rewards_make_a_response_more_likely(assign: Assign, algorithm: str):
     assert sum(rewards[-3:]) / 3 > sum(rewards[:2]) / 2 + 0.2
 
 
-def test_evaluation_comes_before_the_first_step_every_so_often_and_after_the_last(assign: Assign):
+def test_evaluation_comes_before_the_first_step_every_so_often_and_after_the_last(assign: Assign) -> None:
     settings = {"every": 2, "max_completion_length": 4}
     events = _run(assign("sft", steps=3, eval_dataset=EVAL, evaluation=settings, samples_per_step=2))
     evaluated = _of(Evaluated, events)
@@ -99,23 +100,23 @@ def test_evaluation_comes_before_the_first_step_every_so_often_and_after_the_las
     assert isinstance(events[-1], Finished)
 
 
-def test_training_responses_are_shown_as_they_were_scored(assign: Assign):
+def test_training_responses_are_shown_as_they_were_scored(assign: Assign) -> None:
     shown = _of(Sampled, _run(assign("grpo", steps=1, samples_per_step=3)))[0].samples
     assert len(shown) == 3
     assert all(sample.answer and sample.split == "train" and sample.tokens <= 8 for sample in shown)
     assert all(sample.reward == sample.rewards["regex"] for sample in shown)
 
 
-def test_every_metric_has_an_entry_in_the_table(assign: Assign):
+def test_every_metric_has_an_entry_in_the_table(assign: Assign) -> None:
     from service.domain.metrics import describe
 
     for algorithm in ("sft", "grpo", "ppo"):
         events = _run(assign(algorithm, steps=1, eval_dataset=EVAL, evaluation={"max_completion_length": 4}))
-        names = {name for event in [*_of(Step, events), *_of(Evaluated, events)] for name in event.metrics}
+        names = {name for event in events if isinstance(event, Step | Evaluated) for name in event.metrics}
         assert {name for name in names if describe(name) is None} == set()
 
 
-def test_a_cancel_stops_after_the_step_and_writes_no_checkpoint(assign: Assign):
+def test_a_cancel_stops_after_the_step_and_writes_no_checkpoint(assign: Assign) -> None:
     asked = []
 
     def should_stop() -> bool:
@@ -128,7 +129,7 @@ def test_a_cancel_stops_after_the_step_and_writes_no_checkpoint(assign: Assign):
     assert not _of(Saved, events)
 
 
-def test_nan_stops_at_once_and_names_the_metric(assign: Assign, policy: Policy, tmp_path: Path):
+def test_nan_stops_at_once_and_names_the_metric(assign: Assign, policy: Policy, tmp_path: Path) -> None:
     broken = tmp_path / "broken"
     with torch.no_grad():
         policy.model.get_parameter("model.norm.weight").fill_(float("nan"))
@@ -141,7 +142,7 @@ def test_nan_stops_at_once_and_names_the_metric(assign: Assign, policy: Policy, 
     assert not _of(Saved, events)
 
 
-def test_a_dataset_without_answers_cannot_be_learned_from_by_reward(assign: Assign, tmp_path: Path):
+def test_a_dataset_without_answers_cannot_be_learned_from_by_reward(assign: Assign, tmp_path: Path) -> None:
     (tmp_path / "rows.jsonl").write_text('{"prompt": "a", "completion": "b"}\n')
     assignment = assign("grpo", dataset={"source": "file-1"})
     assignment.files = {"file-1": str(tmp_path / "rows.jsonl")}

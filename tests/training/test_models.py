@@ -1,8 +1,9 @@
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
-from transformers import AutoModelForCausalLM, Gemma2Config, PreTrainedTokenizerFast
+from transformers import Gemma2Config, Gemma2ForCausalLM, PreTrainedTokenizerFast
 
 from service.domain.errors import Invalid
 from worker.training import models, tiny
@@ -19,7 +20,7 @@ def _refused(path: str) -> str:
     return refusal.value.message
 
 
-def test_an_export_loads_as_the_same_model(policy: Policy, tmp_path: Path):
+def test_an_export_loads_as_the_same_model(policy: Policy, tmp_path: Path) -> None:
     policy.model.save_pretrained(tmp_path)
     policy.tokenizer.save_pretrained(tmp_path)
     again = models.load(str(tmp_path), 7, CPU, "auto")
@@ -29,22 +30,22 @@ def test_an_export_loads_as_the_same_model(policy: Policy, tmp_path: Path):
     assert again.tokenizer("<think>x")["input_ids"] == policy.tokenizer("<think>x")["input_ids"]
 
 
-def test_a_folder_without_a_model_is_refused(tmp_path: Path):
+def test_a_folder_without_a_model_is_refused(tmp_path: Path) -> None:
     assert "config.json" in _refused(str(tmp_path))
 
 
-def test_a_path_that_is_no_folder_is_refused(tmp_path: Path):
+def test_a_path_that_is_no_folder_is_refused(tmp_path: Path) -> None:
     assert "no directory" in _refused(str(tmp_path / "nothing"))
 
 
-def test_a_hub_id_that_is_not_at_hand_is_refused_with_a_remedy(monkeypatch: pytest.MonkeyPatch):
+def test_a_hub_id_that_is_not_at_hand_is_refused_with_a_remedy(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
     assert "local directory" in _refused("nobody/nothing")
 
 
-def test_a_model_that_caps_its_logits_is_refused(tmp_path: Path):
+def test_a_model_that_caps_its_logits_is_refused(tmp_path: Path) -> None:
     words = tiny.tokenizer()
-    shape = {
+    shape: dict[str, Any] = {
         "hidden_size": 16,
         "intermediate_size": 16,
         "num_hidden_layers": 1,
@@ -53,22 +54,22 @@ def test_a_model_that_caps_its_logits_is_refused(tmp_path: Path):
     }
     config = Gemma2Config(vocab_size=len(words), num_key_value_heads=1, final_logit_softcapping=0.5, **shape)
     torch.manual_seed(0)
-    model = AutoModelForCausalLM.from_config(config)
-    torch.nn.init.normal_(model.get_input_embeddings().weight, std=2)
+    model = Gemma2ForCausalLM(config)
+    torch.nn.init.normal_(model.model.embed_tokens.weight, std=2)
     _save(model, words, tmp_path)
     assert "caps its logits" in _refused(str(tmp_path))
 
 
-def test_precision_is_bf16_only_where_asked_for_or_on_a_gpu():
+def test_precision_is_bf16_only_where_asked_for_or_on_a_gpu() -> None:
     assert models.compute_dtype("auto", CPU) == torch.float32
     assert models.compute_dtype("bf16", CPU) == torch.bfloat16
     policy = models.load("tiny", 0, CPU, "bf16")
     assert all(weight.dtype == torch.float32 for weight in policy.model.parameters())
     with policy.autocast():
-        assert policy.model.lm_head(torch.ones(1, 128)).dtype == torch.bfloat16
+        assert policy.model.lm_head(torch.ones(1, policy.model.config.hidden_size)).dtype == torch.bfloat16
 
 
-def test_gpus_that_are_not_there_are_refused(monkeypatch: pytest.MonkeyPatch):
+def test_gpus_that_are_not_there_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     if torch.cuda.is_available():
         pytest.skip("this machine has them")
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")

@@ -43,7 +43,7 @@ def _give(process: subprocess.Popen[bytes], folder: Path, steps: int) -> None:
     process.stdin.flush()
 
 
-def test_a_job_runs_over_pipes_and_its_checkpoint_is_left(tmp_path: Path):
+def test_a_job_runs_over_pipes_and_its_checkpoint_is_left(tmp_path: Path) -> None:
     process, reads = _start()
     _give(process, tmp_path, steps=2)
     with os.fdopen(reads) as pipe:
@@ -58,7 +58,7 @@ def test_a_job_runs_over_pipes_and_its_checkpoint_is_left(tmp_path: Path):
     assert b"Warning" not in log
 
 
-def test_it_ends_with_its_supervisor(tmp_path: Path):
+def test_it_ends_with_its_supervisor(tmp_path: Path) -> None:
     process, reads = _start()
     _give(process, tmp_path, steps=100_000)
     with os.fdopen(reads) as pipe:
@@ -67,7 +67,7 @@ def test_it_ends_with_its_supervisor(tmp_path: Path):
     assert process.returncode == SUPERVISOR_GONE
 
 
-def test_a_spare_whose_supervisor_ends_leaves_quietly():
+def test_a_spare_whose_supervisor_ends_leaves_quietly() -> None:
     process, reads = _start()
     log, _ = process.communicate(timeout=60)
     os.close(reads)
@@ -86,7 +86,7 @@ def test_a_spare_whose_supervisor_ends_leaves_quietly():
         (ZeroDivisionError("division by zero"), "user", "ZeroDivisionError: division by zero"),
     ],
 )
-def test_each_error_has_its_category(error: Exception, category: str, words: str):
+def test_each_error_has_its_category(error: Exception, category: str, words: str) -> None:
     failed = failure(error)
     assert failed.category == category
     assert words in failed.message

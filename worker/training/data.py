@@ -47,6 +47,20 @@ def _parsed(line: str, number: int, field: str) -> Row:
     return row
 
 
+def without(rows: list[Row], held_out: Sequence[Row]) -> list[Row]:
+    """The rows whose question is not held out: what is trained on cannot be evaluated."""
+    asked = {_question(row) for row in held_out}
+    kept = [row for row in rows if _question(row) not in asked]
+    if rows and not kept:
+        message = "every row of dataset is in eval_dataset too; give them different rows (another seed or file)"
+        raise Invalid(message, param="eval_dataset")
+    return kept
+
+
+def _question(row: Row) -> str:
+    return str(row["prompt"]) if row.get("prompt") is not None else json.dumps((row.get("messages") or [])[:-1])
+
+
 def require(rows: Sequence[Row], needs: Iterable[tuple[str, ...]], field: str, purpose: str) -> None:
     """Each row must have all columns of one of the alternatives."""
     alternatives = list(needs)

@@ -25,6 +25,7 @@ from worker.training.events import (
     Started,
     Step,
     Stopped,
+    Warned,
 )
 from worker.training.models import Policy
 from worker.training.rewards.pool import RewardPool
@@ -42,9 +43,12 @@ def run(assignment: Assignment, should_stop: ShouldStop) -> Iterator[Event]:
         if assignment.resume_from:
             checkpoint.verify(Path(assignment.resume_from))
         policy = models.load(assignment.resume_from or assignment.model_path, spec.seed, device, spec.precision)
-        rows = data.load(spec.dataset, assignment.files, "dataset")
-        algorithm = registry.build(Setup(spec, policy, assignment.model_path, rows, pool))
         held_out = data.load(spec.eval_dataset, assignment.files, "eval_dataset") if spec.eval_dataset else []
+        loaded = data.load(spec.dataset, assignment.files, "dataset")
+        rows = data.without(loaded, held_out)
+        if out := len(loaded) - len(rows):
+            yield Warned(message=f"{out:,} of {len(loaded):,} training rows are left out: eval_dataset asks the same")
+        algorithm = registry.build(Setup(spec, policy, assignment.model_path, rows, pool))
         evaluation = Evaluation(spec, policy, held_out, pool) if held_out else None
         yield from _Loop(spec, assignment, policy, algorithm, evaluation).events(should_stop)
 

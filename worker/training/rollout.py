@@ -173,7 +173,9 @@ def _repeat(cache: DynamicCache, times: int, capacity: int) -> None:
     layers: list[Any] = cache.layers
     for index, layer in enumerate(layers):
         layer.batch_repeat_interleave(times)
-        if type(layer) is DynamicLayer and layer.keys is not None and layer.values is not None:  # sliding windows and the like keep their own class
+        if (
+            type(layer) is DynamicLayer and layer.keys is not None and layer.values is not None
+        ):  # sliding windows and the like keep their own class
             layers[index] = PreallocatedLayer(layer.keys, layer.values, capacity)
 
 

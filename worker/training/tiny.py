@@ -1,6 +1,6 @@
-"""The built-in model: a Llama of under a million parameters with a character-level tokenizer, made from a seed.
+"""The built-in model: a Llama of 0.34 million parameters with a character-level tokenizer, made from a seed.
 
-It starts knowing nothing, learns two-by-two determinants in a minute on a laptop, and needs no download.
+It starts knowing nothing, begins to solve 2x2 determinants within half a minute on two cores, and needs no download.
 """
 
 import torch
@@ -31,12 +31,12 @@ def tokenizer() -> PreTrainedTokenizerFast:
 
 
 def config(words: PreTrainedTokenizerFast) -> LlamaConfig:
-    """A shape that two CPU cores train at a few hundred sequences a second."""
+    """Small enough for reinforcement learning on two CPU cores; wider ones learn more a step and less a second."""
     return LlamaConfig(
         vocab_size=len(words),
-        hidden_size=128,
-        intermediate_size=384,
-        num_hidden_layers=4,
+        hidden_size=96,
+        intermediate_size=256,
+        num_hidden_layers=3,
         num_attention_heads=4,
         num_key_value_heads=4,
         max_position_embeddings=CONTEXT,

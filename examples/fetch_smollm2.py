@@ -30,7 +30,7 @@ def download(folder: Path) -> Path:
 
 
 def convert(gguf: Path, target: Path) -> None:
-    """Write a safetensors model: one that was read from GGUF refuses to be saved, so its weights go into a fresh one."""
+    """Write a safetensors model. One that was read from GGUF refuses to be saved: its weights go into a fresh one."""
     import torch
     from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer
 

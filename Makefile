@@ -1,0 +1,60 @@
+# `make demo` on a fresh machine with Python 3.11+ and make; `make` lists the rest.
+SHELL := /bin/sh
+MAKEFLAGS += --no-builtin-rules
+.DELETE_ON_ERROR:
+.PHONY: help setup page demo test lint chromium clean
+
+PYTHON ?= $(shell scripts/find-python.sh)
+VENV := .venv
+BIN := $(VENV)/bin
+INSTALLED := $(VENV)/.installed
+PAGE := service/dashboard
+PACKAGES := $(PAGE)/node_modules/.installed
+BUILT := $(PAGE)/dist/index.html
+# npm and node are the machine's, or those that scripts/install-node.sh put into the environment
+NPM := PATH="$(CURDIR)/$(BIN):$$PATH" PYTHON="$(CURDIR)/$(BIN)/python" npm --prefix $(PAGE)
+PAGE_SOURCES := $(shell find $(PAGE) \( -name node_modules -o -name dist \) -prune -o -type f \
+	! -name openapi.json ! -name schema.d.ts -print)
+API_SOURCES := $(wildcard service/api/*.py service/domain/*.py) service/app.py service/openapi.py
+
+help:  ## say what can be made
+	@sed -n 's/^\([a-z]*\):.*  ## \(.*\)/  make \1\t\2/p' Makefile | expand -t 16
+
+setup: $(INSTALLED)  ## create .venv and install what requirements.lock pins
+
+page: $(BUILT)  ## build the web page
+
+demo: setup page  ## train a tiny model on this machine: SFT, then GRPO and PPO from it
+	$(BIN)/hone demo
+
+test: lint page chromium  ## run everything there is
+	$(NPM) test
+	$(BIN)/pytest
+
+lint: setup  ## check style, types and import rules
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+chromium:
+	scripts/install-chromium.sh
+
+clean:  ## remove what was built; .venv and data stay
+	rm -rf $(PAGE)/dist $(PAGE)/node_modules build *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	find service worker tests migrations benchmarks -name __pycache__ -prune -exec rm -rf {} +
+
+$(INSTALLED): pyproject.toml requirements.lock scripts/install-node.sh
+	@test -n "$(PYTHON)" || { echo "Python 3.11 or newer is needed: install it, or name it with make PYTHON=..." >&2; exit 1; }
+	$(BIN)/python -m pip --version >/dev/null 2>&1 || $(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c requirements.lock -e '.[embedded,gguf,dev]'
+	scripts/install-node.sh $(BIN)/python
+	touch $@
+
+$(PACKAGES): $(INSTALLED) $(PAGE)/package.json $(PAGE)/package-lock.json
+	$(NPM) ci --no-audit --no-fund
+	touch $@
+
+$(BUILT): $(PACKAGES) $(PAGE_SOURCES) $(API_SOURCES)
+	$(NPM) run build
+	touch $@

@@ -28,17 +28,16 @@ LOST = Failure(
 
 
 class Dispatcher:
-    """One round at a time; a failed round is logged and the next one tries again."""
+    """What is due, in parts that do not depend on each other: without Redis lost jobs must still be recovered."""
 
     def __init__(self, database: Database, celery: Celery) -> None:
         self._database = database
         self._celery = celery
 
-    def round(self) -> None:
-        """Everything that is due now."""
-        self.send()
-        self.recover()
-        self.end_orphans()
+    @property
+    def duties(self) -> list[Callable[[], None]]:
+        """What a round consists of; last what waits for Redis when that is away."""
+        return [self.recover, self.end_orphans, self.send]
 
     def send(self) -> None:
         """Outbox to broker. A message may be sent twice: the row is deleted after the broker took it."""
@@ -80,16 +79,24 @@ class Doze:
             self._stop.wait(ROUND_SECONDS)
 
 
-def run(dispatcher: Dispatcher, doze: Doze, stop: threading.Event, beat: Callable[[], None]) -> None:
+def run(dispatcher: Dispatcher, doze: Callable[[], object], stop: threading.Event, beat: Callable[[], None]) -> None:
     """Rounds until told to stop; a beat after each that did all that was due."""
     while not stop.is_set():
-        try:
-            dispatcher.round()
-            beat()
-        except Exception as error:  # noqa: BLE001 - whatever a round meets, the next one must be tried
-            log.error("a round failed; the next one tries again", error=str(error), kind=type(error).__name__)
+        undone = [duty for duty in dispatcher.duties if not _done(duty)]
+        if undone:
             stop.wait(ROUND_SECONDS)
+        else:
+            beat()
         doze()
+
+
+def _done(duty: Callable[[], None]) -> bool:
+    try:
+        duty()
+    except Exception as error:  # noqa: BLE001 - whatever a duty meets, the others and the next round must be tried
+        log.error("will try again", duty=duty.__name__, error=str(error), kind=type(error).__name__)
+        return False
+    return True
 
 
 def main() -> None:

@@ -5,7 +5,7 @@ import secrets
 import socket
 from typing import Any
 
-from celery.signals import worker_ready, worker_shutdown, worker_shutting_down
+from celery.signals import worker_init, worker_shutdown, worker_shutting_down
 
 from service import broker, logs, settings
 from service.bells import Ringer
@@ -35,8 +35,8 @@ station = Station(
 tasks.register(app, station)
 
 
-@worker_ready.connect
-def _ready(**_: Any) -> None:
+@worker_init.connect  # not worker_ready: that waits for Redis, and a worker works without
+def _init(**_: Any) -> None:
     station.open()
 
 

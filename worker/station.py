@@ -37,8 +37,8 @@ class Station:
         self._stopping = threading.Event()
         self._jobs: list[threading.Thread] = []
         self._threads = [
-            threading.Thread(target=self._poll, name="poll"),
-            threading.Thread(target=self._beat, name="beat"),
+            threading.Thread(target=self._poll, name="poll", daemon=True),
+            threading.Thread(target=self._beat, name="beat", daemon=True),
         ]
 
     def open(self) -> None:
@@ -85,7 +85,7 @@ class Station:
                     self._slots.release()
 
     def _start(self, claim: Claim) -> None:
-        thread = threading.Thread(target=self._see_through, args=(claim,), name=claim.job_id)
+        thread = threading.Thread(target=self._see_through, args=(claim,), name=claim.job_id, daemon=True)
         self._jobs = [job for job in self._jobs if job.is_alive()] + [thread]
         thread.start()
 

@@ -4,6 +4,8 @@ import os
 import shutil
 import signal
 import subprocess
+import sys
+import tempfile
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -12,8 +14,19 @@ from typing import Any
 import httpx2
 import pytest
 
+from service import commands
+from service.domain.jobs import JobStatus
+from service.domain.specs import JobSpec
+from service.embedded import Servers
+from service.persistence import jobs
+from service.persistence.database import Database
+
 pytestmark = pytest.mark.faults
 STEPS = 120
+TINY = {
+    "algorithm": {"type": "sft", "batch_size": 4},
+    "dataset": {"source": "linear-algebra", "tasks": ["trace"], "size": 16, "style": "symbolic"},
+}
 
 
 def processes(words: str) -> list[int]:
@@ -138,3 +151,35 @@ def test_a_full_storage_fails_the_job_with_the_reason_and_the_service_goes_on(
         server.process.send_signal(signal.SIGTERM)
         server.process.wait(60)
         shutil.rmtree(data_dir, ignore_errors=True)
+
+
+def test_a_worker_that_starts_without_redis_works_all_the_same(embedded: Servers, database: Database) -> None:
+    with database.transaction() as session:
+        spec = JobSpec.model_validate(TINY | {"steps": 1})
+        job_id = commands.submit(session, "ada", spec, [], None).id
+    with tempfile.TemporaryDirectory() as folder:
+        environment = {
+            "DATABASE_URL": embedded.database_url,
+            "REDIS_URL": "redis://127.0.0.1:1/0",
+            "STORAGE_URL": f"{folder}/storage",
+            "HONE_DATA_DIR": folder,
+            "HONE_POLL_SECONDS": "0.5",
+        }
+        command = [sys.executable, "-m", "celery", "-A", "worker.app", "worker"]
+        quiet = subprocess.DEVNULL
+        worker = subprocess.Popen(command, env=os.environ | environment, stdout=quiet, stderr=quiet)
+        try:
+            assert succeeded_within(60, database, job_id)
+        finally:
+            worker.send_signal(signal.SIGTERM)
+            worker.wait(30)
+
+
+def succeeded_within(seconds: float, database: Database, job_id: str) -> bool:
+    deadline = time.monotonic() + seconds
+    while time.monotonic() < deadline:
+        with database.transaction() as session:
+            if jobs.get(session, job_id, None).status == JobStatus.SUCCEEDED:
+                return True
+        time.sleep(0.2)
+    return False

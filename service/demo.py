@@ -45,7 +45,7 @@ def demo(data_dir: Path | None, port: int) -> int:
     data = DataDir((data_dir or folder()).absolute())
     try:
         with (
-            _handling(_interrupt, signal.SIGTERM),
+            _handling(_interrupt, signal.SIGINT, signal.SIGTERM),
             _service(data, port) as up,
             Client(_address(data, up), data.secret() or "") as client,
         ):

@@ -122,10 +122,10 @@ def test_a_killed_api_and_dispatcher_come_back(server: Any) -> None:
 
 @pytest.fixture
 def small_disk() -> Iterator[Path]:
-    """A file system of a few megabytes."""
+    """A file system that is smaller than a checkpoint."""
     folder = Path(f"/var/tmp/hone-small-{os.getpid()}")
     folder.mkdir()
-    mounted = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=4m,mode=0755", "tmpfs", str(folder)])
+    mounted = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=2m,mode=0755", "tmpfs", str(folder)])
     try:
         if mounted.returncode:
             pytest.skip("a file system of one's own needs root")

@@ -91,6 +91,7 @@ def main() -> None:
             job = http.post("/v1/jobs", json=spec).json()
             path = f"/v1/jobs/{job['id']}"
             key = {"authorization": http.headers["authorization"]}
+            http.post(f"{path}/cancel")  # of a queued job even the parents are looked at
             etag = http.get(path).headers["etag"]
             targets = {
                 "an empty endpoint": (empty_url, "/", {}),

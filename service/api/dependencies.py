@@ -1,7 +1,8 @@
 """What endpoints ask for: the service's parts, one transaction, and who is asking."""
 
+import time
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Annotated
 
 from fastapi import Depends, Request
@@ -16,17 +17,6 @@ from service.storage import Storage
 
 
 @dataclass(frozen=True)
-class Services:
-    """The parts of a running API, made once."""
-
-    settings: Settings
-    database: Database
-    storage: Storage
-    ringer: Ringer
-    listener: Listener
-
-
-@dataclass(frozen=True)
 class Identity:
     """Who is asking."""
 
@@ -37,6 +27,39 @@ class Identity:
     def sees(self) -> str | None:
         """Whose things are visible: one's own; an admin sees everybody's (None)."""
         return None if self.role == "admin" else self.owner
+
+
+class Identities:
+    """Keys seen in the last seconds, by their hash: a poller does not cost a look-up each time."""
+
+    SECONDS = 5.0  # how long a revoked key may still work
+    MOST = 10_000
+
+    def __init__(self) -> None:
+        self._known: dict[str, tuple[float, Identity]] = {}
+
+    def get(self, secret: str) -> Identity | None:
+        """Who it was a moment ago."""
+        until, identity = self._known.get(keys.digest(secret), (0.0, None))
+        return identity if time.monotonic() < until else None
+
+    def put(self, secret: str, identity: Identity) -> None:
+        """Remember for a moment."""
+        if len(self._known) >= self.MOST:
+            self._known.clear()
+        self._known[keys.digest(secret)] = (time.monotonic() + self.SECONDS, identity)
+
+
+@dataclass(frozen=True)
+class Services:
+    """The parts of a running API, made once."""
+
+    settings: Settings
+    database: Database
+    storage: Storage
+    ringer: Ringer
+    listener: Listener
+    identities: Identities = field(default_factory=Identities)
 
 
 def services(request: Request) -> Services:
@@ -63,8 +86,16 @@ def _identity(
 ) -> Identity:
     if credentials is None:
         raise Unauthorized("no API key: send the header 'Authorization: Bearer hone-…'", code="missing_api_key")
+    known = parts.identities.get(credentials.credentials)
+    if known is None:
+        known = _looked_up(parts, credentials.credentials)
+        parts.identities.put(credentials.credentials, known)
+    return known
+
+
+def _looked_up(parts: Services, secret: str) -> Identity:
     with parts.database.transaction() as session:
-        key = keys.find(session, credentials.credentials)
+        key = keys.find(session, secret)
         if key is None:
             raise Unauthorized("this API key is unknown, expired or revoked")
         return Identity(key.owner, key.role)

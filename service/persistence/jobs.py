@@ -48,6 +48,12 @@ def get(session: Session, job_id: str, owner: str | None, *, lock: bool = False)
     return job
 
 
+def version(session: Session, job_id: str, owner: str | None) -> str | None:
+    """The version alone, of a job that `owner` may see: what an unchanged poll costs."""
+    row = session.execute(select(Job.version, Job.owner).where(Job.id == job_id)).first()
+    return str(row.version) if row is not None and owner in (None, row.owner) else None
+
+
 def by_idempotency_key(session: Session, owner: str, key: str) -> Job | None:
     """The job that an earlier request with this key made; a request at the same time waits for this one."""
     session.execute(select(func.pg_advisory_xact_lock(func.hashtextextended(f"{owner}\n{key}", 0))))

@@ -85,6 +85,23 @@ def test_responses_are_shown_with_their_rewards(tab: Any, evaluated: Submit) -> 
     assert "step=2" in tab.page.url
 
 
+def test_what_is_being_typed_outlives_the_news_of_a_running_job(tab: Any, evaluated: Submit) -> None:
+    job = evaluated(name="typing", steps=100_000)
+    tab.server.wait(job["id"], until=lambda job: job["progress"]["step"] > 0)
+    tab.show(f"/jobs/{job['id']}?tab=samples")
+    field = tab.page.get_by_role("spinbutton", name="Step")
+    field.fill("2")
+    progress = tab.page.get_by_role("progressbar", name="Progress of typing")
+    before = progress.get_attribute("aria-valuetext") or tab.page.get_by_role("main").inner_text()
+    tab.page.wait_for_timeout(1500)
+    after = progress.get_attribute("aria-valuetext") or tab.page.get_by_role("main").inner_text()
+    assert after != before
+    expect(field).to_have_value("2")
+    with tab.server.client() as http:
+        http.post(f"/v1/jobs/{job['id']}/cancel")
+    tab.server.wait(job["id"])
+
+
 def test_markup_in_a_response_is_shown_as_text(tab: Any, evaluated: Submit) -> None:
     markup = "<img src=x onerror=\"document.title = 'hacked'\">"
     job = evaluated(name=markup, steps=1)

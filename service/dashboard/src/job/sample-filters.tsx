@@ -1,3 +1,4 @@
+import { useEffect, useState } from 'preact/hooks'
 import { replace, withParams } from '../address'
 
 /** Narrow the responses; the choice goes into the address. */
@@ -26,11 +27,20 @@ interface FieldProps {
   set: (value: string) => void
 }
 
+/** What is being typed is kept here: the page is drawn anew with each event of a running job. */
 function NumberField({ label, value, set }: FieldProps) {
+  const [typed, setTyped] = useState(value ?? '')
+  useEffect(() => setTyped(value ?? ''), [value])
   return (
     <label>
       {label}
-      <input type="number" step="any" value={value ?? ''} onChange={(event) => set(event.currentTarget.value)} />
+      <input
+        type="number"
+        step="any"
+        value={typed}
+        onInput={(event) => setTyped(event.currentTarget.value)}
+        onChange={(event) => set(event.currentTarget.value)}
+      />
     </label>
   )
 }

@@ -31,6 +31,7 @@ class Storage:
         if self._is_directory:
             _move(local, Path(self._root, key))
             return
+        self.delete(key)  # left by an upload whose row was never written; a folder would be put inside it
         self._fs.put(str(local), f"{self._root}/{key}", recursive=local.is_dir())
         _delete(local)
 

@@ -19,7 +19,6 @@ STATUSES: dict[type[errors.HoneError], tuple[int, str]] = {
     errors.Conflict: (409, "invalid_request_error"),
     errors.Unauthorized: (401, "authentication_error"),
     errors.Forbidden: (403, "permission_error"),
-    errors.TooLarge: (413, "invalid_request_error"),
     errors.Unavailable: (503, "server_error"),
 }
 DOCUMENTED: dict[int | str, dict[str, Any]] = {"default": {"model": ErrorRead, "description": "A refusal"}}

@@ -7,7 +7,6 @@ HoneError
     IllegalMove      a job's state has no such way out
   Unauthorized       no key, or an unknown one
   Forbidden          a key whose role does not reach so far
-  TooLarge           more bytes than the operator allows
   Unavailable        a server that we need does not answer
 LeaseLost            for workers: somebody else runs this job now
 """
@@ -60,12 +59,6 @@ class Forbidden(HoneError):
     """A key whose role does not reach so far."""
 
     code = "forbidden"
-
-
-class TooLarge(HoneError):
-    """More bytes than the operator allows."""
-
-    code = "too_large"
 
 
 class Unavailable(HoneError):

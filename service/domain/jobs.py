@@ -60,7 +60,6 @@ def after(status: JobStatus, event: JobEvent) -> JobStatus:
 
 
 FailureCategory = Literal["user", "oom", "nan", "timeout", "lost", "infra"]
-RETRIED: frozenset[FailureCategory] = frozenset({"lost", "infra"})
 
 
 class Failure(BaseModel):

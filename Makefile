@@ -2,12 +2,13 @@
 SHELL := /bin/sh
 MAKEFLAGS += --no-builtin-rules
 .DELETE_ON_ERROR:
-.PHONY: help setup page demo test lint chromium clean
+.PHONY: help setup page demo test lint peers chromium clean
 
 PYTHON ?= $(shell scripts/find-python.sh)
 VENV := .venv
 BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
+PEERS := $(VENV)/.peers
 PAGE := service/dashboard
 PACKAGES := $(PAGE)/node_modules/.installed
 BUILT := $(PAGE)/dist/index.html
@@ -27,7 +28,7 @@ page: $(BUILT)  ## build the web page
 demo: setup page  ## train a tiny model on this machine: SFT, then GRPO and PPO from it
 	$(BIN)/hone demo
 
-test: lint page chromium  ## run everything there is
+test: lint page peers chromium  ## run everything there is
 	$(NPM) test
 	$(BIN)/pytest
 
@@ -36,6 +37,8 @@ lint: setup  ## check style, types and import rules
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+
+peers: $(PEERS)
 
 chromium:
 	scripts/install-chromium.sh
@@ -49,6 +52,10 @@ $(INSTALLED): pyproject.toml requirements.lock scripts/install-node.sh
 	$(BIN)/python -m pip --version >/dev/null 2>&1 || $(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c requirements.lock -e '.[embedded,gguf,dev]'
 	scripts/install-node.sh $(BIN)/python
+	touch $@
+
+$(PEERS): $(INSTALLED)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c requirements.lock -e '.[peers]'
 	touch $@
 
 $(PACKAGES): $(INSTALLED) $(PAGE)/package.json $(PAGE)/package-lock.json

@@ -21,7 +21,13 @@ LONG = {"source": "linear-algebra", "style": "prose", "tasks": ["determinant"], 
 def peak_mb(spec: dict[str, Any], model: str) -> float:
     """Run a trainer to its end and read the kernel's account of it."""
     with tempfile.TemporaryDirectory(dir="/var/tmp") as folder, Path(os.devnull).open("w") as events:
-        assignment = {"job_id": "benchmark", "attempt": 1, "spec": spec, "directory": folder, "model_path": model}
+        assignment = {
+            "job_id": "benchmark",
+            "attempt": 1,
+            "spec": spec,
+            "directory": folder,
+            "models": {spec.get("model", "tiny"): model},
+        }
         command = [sys.executable, "-m", "worker.trainer", "--events-fd", str(events.fileno())]
         process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=events, pass_fds=[events.fileno()])
         assert process.stdin

@@ -21,7 +21,17 @@ import httpx2
 from service.domain.errors import HoneError, Unavailable
 from service.domain.specs import JobSpec
 from service.download import download
-from service.schemas import CheckpointRead, EventRead, FileRead, JobRead, LoginLink, MetricsRead, Page, SampleRead
+from service.schemas import (
+    CheckpointRead,
+    EventRead,
+    FileRead,
+    JobRead,
+    LoginLink,
+    MetricsRead,
+    Page,
+    PresetRead,
+    SampleRead,
+)
 
 LOOPBACK = {"127.0.0.1", "::1", "localhost"}
 TRIES, RETRY_SECONDS = 3, 0.3
@@ -75,6 +85,14 @@ class Client:
     def checkpoints(self) -> "Checkpoints":
         """What can be done with checkpoints."""
         return Checkpoints(self)
+
+    def presets(self) -> Page[PresetRead]:
+        """Every preset."""
+        return Page[PresetRead].model_validate_json(self.send("GET", "/v1/presets"))
+
+    def preset(self, name: str) -> PresetRead:
+        """A preset: its fields and where they come from."""
+        return PresetRead.model_validate_json(self.send("GET", f"/v1/presets/{name}"))
 
     def login_link(self) -> str:
         """An address that opens the page logged in, once. Needs an admin's key."""

@@ -23,7 +23,7 @@ def submit(session: Session, owner: str, spec: JobSpec, model_roots: list[Path],
         if earlier is not None:
             return _same(earlier, spec)
     _check_parents(session, owner, spec)
-    _check_model(session, owner, spec, model_roots)
+    _check_models(session, owner, spec, model_roots)
     _check_files(session, owner, spec)
     job = jobs.add(session, owner, spec, idempotency_key)
     outbox.add(session, outbox.TRAIN, {"job_id": job.id})
@@ -42,7 +42,8 @@ def _same(earlier: Job, spec: JobSpec) -> Job:
 
 def _check_parents(session: Session, owner: str, spec: JobSpec) -> None:
     for place, parent_id in enumerate(spec.depends_on):
-        param = "model" if parent_id == spec.parent_job else f"depends_on.{place}"
+        named = (field for field, model in spec.models.items() if model.startswith(f"job:{parent_id}"))
+        param = next(named, f"depends_on.{place}")
         try:
             parent = jobs.get(session, parent_id, owner)
         except NotFound:
@@ -51,39 +52,44 @@ def _check_parents(session: Session, owner: str, spec: JobSpec) -> None:
             raise Invalid(f"job {parent_id} has {parent.status}: this job could never start", param=param)
 
 
-def _check_model(session: Session, owner: str, spec: JobSpec, roots: list[Path]) -> None:
-    match = JOB_MODEL.match(spec.model)
-    if match:
-        parent = jobs.get(session, match["job"], owner)
-        if parent.status == JobStatus.SUCCEEDED and checkpoints.choose(session, parent.id, match["which"]) is None:
-            there = ", ".join(f"step-{row.step}" for row in checkpoints.of_job(session, parent.id)) or "none"
-            raise Invalid(f"job {parent.id} has no checkpoint {match['which']}; it has {there}", param="model")
-    elif spec.model.startswith("job:"):
-        raise Invalid(f"'{spec.model}' is not job:ID[@best|@latest|@step-N]", param="model")
-    else:
-        local_directory(spec.model, roots)
+def _check_models(session: Session, owner: str, spec: JobSpec, roots: list[Path]) -> None:
+    for param, name in spec.models.items():
+        match = JOB_MODEL.match(name)
+        if match:
+            parent = jobs.get(session, match["job"], owner)
+            if parent.status == JobStatus.SUCCEEDED and checkpoints.choose(session, parent.id, match["which"]) is None:
+                there = ", ".join(f"step-{row.step}" for row in checkpoints.of_job(session, parent.id)) or "none"
+                raise Invalid(f"job {parent.id} has no checkpoint {match['which']}; it has {there}", param=param)
+            _check_kind(parent, param)
+        elif name.startswith("job:"):
+            raise Invalid(f"'{name}' is not job:ID[@best|@latest|@step-N]", param=param)
+        else:
+            local_directory(name, roots)
+
+
+def _check_kind(parent: Job, param: str) -> None:
+    """A reward model scores, the others answer."""
+    scores, wanted = parent.spec["algorithm"]["type"] == "reward_model", param.startswith("rewards.")
+    if wanted and not scores:
+        raise Invalid(f"job {parent.id} trains no reward model; name a job of type reward_model", param=param)
+    if scores and param in ("model", "dataset.model"):
+        raise Invalid(f"job {parent.id} trains a reward model, which cannot answer; name another", param=param)
 
 
 def _check_files(session: Session, owner: str, spec: JobSpec) -> None:
-    wanted = {"dataset.source": spec.dataset, "eval_dataset.source": spec.eval_dataset}
-    for param, dataset in wanted.items():
+    for field, dataset in spec.datasets.items():
         if not isinstance(dataset, FileData):
             continue
+        param = f"{field}.source"
         try:
             file = files.get(session, dataset.source, owner)
         except NotFound:
             raise Invalid(f"no file {dataset.source}: upload it with POST /v1/files", param=param) from None
-        needs_answer = spec.algorithm.type != "sft"
-        if param == "dataset.source" and needs_answer and "answer" not in file.columns:
-            raise Invalid(
-                f"{spec.algorithm.type} needs rows with 'prompt' and 'answer', but {file.id} has {file.columns}",
-                param=param,
-            )
-        if param == "dataset.source" and not needs_answer and not {"completion", "messages"} & set(file.columns):
-            raise Invalid(
-                f"sft needs rows with 'prompt' and 'completion', or 'messages', but {file.id} has {file.columns}",
-                param=param,
-            )
+        wanted = {"sft": ["prompt+completion", "messages", "text"], "reward_model": ["chosen+rejected"]}
+        shapes = wanted.get(spec.algorithm.type, ["prompt+answer"])
+        if param == "dataset.source" and not set(shapes) & set(file.shapes):
+            needs = " or ".join(shapes)
+            raise Invalid(f"{spec.algorithm.type} needs rows of {needs}, but {file.id} has {file.columns}", param=param)
 
 
 def cancel(session: Session, owner: str | None, job_id: str) -> Job:

@@ -5,7 +5,7 @@ import os
 import shutil
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 from service.domain.errors import Conflict, Invalid
 from service.schemas import CheckpointFile
@@ -30,10 +30,12 @@ def download(files: list[CheckpointFile], content: Content, directory: Path) -> 
 
 
 def _fetch(file: CheckpointFile, content: Content, folder: Path) -> None:
-    if Path(file.name).name != file.name:
+    name = PurePosixPath(file.name)
+    if name.is_absolute() or ".." in name.parts or str(name) != file.name:
         raise Invalid(f"the checkpoint names a file {file.name!r}, which is not a plain name: nothing was written")
+    (folder / name).parent.mkdir(parents=True, exist_ok=True)
     digest = hashlib.sha256()
-    with (folder / file.name).open("xb") as target, content(file.name) as pieces:
+    with (folder / name).open("xb") as target, content(file.name) as pieces:
         for piece in pieces:
             digest.update(piece)
             target.write(piece)

@@ -67,7 +67,7 @@ def show(events: Iterable[EventRead], view: View) -> None:
                 view.note(f"[dim]{escape(data['line'])}[/]")
             case "checkpoint":
                 view.note(f"checkpoint at step {event.step}")
-            case "sample":
+            case "sample" | "preview":
                 continue  # for reading at leisure, not while they fly past
 
 

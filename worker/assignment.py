@@ -49,25 +49,25 @@ def _assignment(session: Session, claim: Claim, storage: Storage, scratch: Path,
         attempt=claim.attempt,
         spec=claim.spec,
         directory=str(scratch),
-        model_path=_model(session, spec, storage, roots),
+        models={name: _model(session, name, field, storage, roots) for field, name in spec.models.items()},
         resume_from=str(storage.local(newest.storage_key)) if newest else None,
         files=_files(session, claim.owner, spec, storage),
         devices=claim.devices,
     )
 
 
-def _model(session: Session, spec: JobSpec, storage: Storage, roots: list[Path]) -> str:
-    match = JOB_MODEL.match(spec.model)
+def _model(session: Session, name: str, field: str, storage: Storage, roots: list[Path]) -> str:
+    match = JOB_MODEL.match(name)
     if match is None:
-        return str(local_directory(spec.model, roots) or spec.model)
+        return str(local_directory(name, roots) or name)
     found = checkpoints.choose(session, match["job"], match["which"])
     if found is None:
-        raise Invalid(f"job {match['job']} has no checkpoint {match['which'] or 'latest'} to start from", param="model")
+        raise Invalid(f"job {match['job']} has no checkpoint {match['which'] or 'latest'} to start from", param=field)
     return str(storage.local(found.storage_key))
 
 
 def _files(session: Session, owner: str, spec: JobSpec, storage: Storage) -> dict[str, str]:
-    named = [data.source for data in (spec.dataset, spec.eval_dataset) if isinstance(data, FileData)]
+    named = [data.source for data in spec.datasets.values() if isinstance(data, FileData)]
     return {name: str(storage.local(f"files/{files.get(session, name, owner).sha256}")) for name in named}
 
 

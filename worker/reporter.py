@@ -3,6 +3,7 @@
 import shutil
 import time
 from pathlib import Path
+from typing import Any
 
 from service import logs
 from service.domain.jobs import Failure, JobEvent, JobStatus
@@ -15,7 +16,20 @@ from worker.assignment import Claim
 from worker.checkpoints import Archive, Kept
 from worker.pace import Pace
 from worker.trainer_process import Heard, Line
-from worker.training.events import Evaluated, Failed, Finished, Phase, Sampled, Saved, Started, Step, Stopped, Warned
+from worker.training.events import (
+    Evaluated,
+    Failed,
+    Finished,
+    Phase,
+    Previewed,
+    PreviewRow,
+    Sampled,
+    Saved,
+    Started,
+    Step,
+    Stopped,
+    Warned,
+)
 
 log = logs.get(__name__)
 
@@ -69,12 +83,12 @@ class Reporter:
 
     def _write_one(self, session: Session, job: Job, one: Heard, kept: dict[int, Kept | None]) -> None:
         match one:
-            case Line():
-                events.add(session, job, "log", {"stream": one.stream, "line": one.text})
-            case Warned():
-                events.add(session, job, "log", {"stream": "hone", "line": one.message, "level": "warning"})
+            case Line() | Warned():
+                events.add(session, job, "log", _log(one))
             case Started():
                 self._started(session, job, one)
+            case Previewed():
+                events.add(session, job, "preview", {"rows": [_shown(row) for row in one.rows]}, 0)
             case Phase():
                 self._phase(session, job, one.phase)
             case Step():
@@ -83,7 +97,7 @@ class Reporter:
             case Evaluated():
                 self._values(session, job, one)
             case Sampled():
-                samples.add(session, job.id, one.step, [_sample(sample.model_dump()) for sample in one.samples])
+                samples.add(session, job.id, one.step, [_clean(sample.model_dump()) for sample in one.samples])
                 events.add(session, job, "sample", {"step": one.step, "count": len(one.samples)}, one.step)
             case Saved():
                 self._archive.record(session, job, one, kept[one.step])
@@ -114,7 +128,8 @@ class Reporter:
         events.add(session, job, "metrics", {"step": one.step, "metrics": told}, one.step)
 
     def _end(self, session: Session, job: Job, event: JobEvent) -> None:
-        job.progress = {**job.progress, "phase": "done" if event == JobEvent.FINISH else "stopped", "eta_seconds": None}
+        told = {"phase": "done", "percent": 100.0} if event == JobEvent.FINISH else {"phase": "stopped"}
+        job.progress = {**job.progress, **told, "eta_seconds": None}  # a job may be done before its last step
         jobs.move(session, job, event)
         self.ended = True
 
@@ -155,7 +170,17 @@ class Reporter:
 DISK_HINT = "free space in the storage or let the job keep fewer checkpoints (checkpoint.keep_last)"
 
 
-def _sample(fields: dict[str, object]) -> dict[str, object]:
+def _log(one: Line | Warned) -> dict[str, Any]:
+    if isinstance(one, Line):
+        return {"stream": one.stream, "line": one.text}
+    return {"stream": "hone", "line": one.message, "level": "warning"}
+
+
+def _shown(row: PreviewRow) -> dict[str, object]:
+    return row.model_dump() | {"segments": [_clean(segment.model_dump()) for segment in row.segments]}
+
+
+def _clean(fields: dict[str, object]) -> dict[str, object]:
     """PostgreSQL's text has no NUL; a model can say one."""
     clean = {name: value.replace("\x00", "\ufffd") for name, value in fields.items() if isinstance(value, str)}
     return fields | clean

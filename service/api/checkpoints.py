@@ -29,7 +29,7 @@ def get_checkpoint(checkpoint_id: str, identity: Reader, session: SessionDep) ->
     return CheckpointRead.model_validate(checkpoints.get(session, checkpoint_id, identity.sees))
 
 
-@router.get("/checkpoints/{checkpoint_id}/files/{name}", response_class=FileResponse)
+@router.get("/checkpoints/{checkpoint_id}/files/{name:path}", response_class=FileResponse)
 def download_file(
     checkpoint_id: str, name: str, identity: Reader, session: SessionDep, parts: ServicesDep
 ) -> FileResponse:
@@ -37,7 +37,7 @@ def download_file(
     row = checkpoints.get(session, checkpoint_id, identity.sees)
     if name not in {file["name"] for file in row.files}:
         raise NotFound(f"checkpoint {checkpoint_id} has no file {name}", param="name", code="file_not_found")
-    return FileResponse(parts.storage.local(f"{row.storage_key}/{name}"), filename=name)
+    return FileResponse(parts.storage.local(f"{row.storage_key}/{name}"), filename=name.rsplit("/", 1)[-1])
 
 
 @router.get("/checkpoints/{checkpoint_id}/archive", response_class=StreamingResponse)

@@ -21,6 +21,13 @@ STATUSES: dict[type[errors.HoneError], tuple[int, str]] = {
     errors.Forbidden: (403, "permission_error"),
     errors.Unavailable: (503, "server_error"),
 }
+PLAIN = {
+    "union_tag_not_found": "needs a {discriminator}, which says what kind it is",
+    "union_tag_invalid": "{discriminator} is '{tag}', but must be one of {expected_tags}",
+    "model_attributes_type": "must be a block of fields",
+    "model_type": "must be a block of fields",
+}
+"""Where pydantic's own sentence speaks of its insides."""
 DOCUMENTED: dict[int | str, dict[str, Any]] = {"default": {"model": ErrorRead, "description": "A refusal"}}
 
 
@@ -65,25 +72,34 @@ def _sentence(error: Any, body: Any) -> str:
     told = (
         f" (got {value!r})" if isinstance(value, str | int | float | bool) and error["type"] != "unknown_field" else ""
     )
-    message = str(error["msg"]).removeprefix("Value error, ")
+    message = _message(error)
     return f"{where}: {message}{told}" if where else f"{message}{told}"
+
+
+def _message(error: Any) -> str:
+    ours = PLAIN.get(error["type"])
+    return ours.format(**error.get("ctx", {})) if ours else str(error["msg"]).removeprefix("Value error, ")
 
 
 def dotted(location: tuple[Any, ...], body: Any) -> str | None:
     """`algorithm.num_generations` from pydantic's location, which also names the members of unions it went through.
 
-    A name that is not a key of the document there, and not the last, is such a member.
+    Such a member stands right behind a field, is no key of the document there, and is not the last.
     """
     parts = list(location[1:]) if location and location[0] in ("body", "query", "path", "header") else list(location)
     kept: list[str] = []
-    here = body
+    here, member_may_follow = body, False
     for place, part in enumerate(parts):
         inside = isinstance(here, dict) and part in here
         if inside or (isinstance(part, int) and isinstance(here, list) and part < len(here)):
             here = here[part]
-        elif place < len(parts) - 1 and isinstance(here, dict | list):
+        elif member_may_follow and place < len(parts) - 1:
+            member_may_follow = False
             continue
+        else:
+            here = None  # the field is absent: a preset's, or one that is missing
         kept.append(str(part))
+        member_may_follow = True
     return ".".join(kept) or None
 
 

@@ -1,6 +1,6 @@
 """All routers, in the order in which the documentation shows them."""
 
-from service.api import checkpoints, events, files, health, jobs, keys, metrics, samples
+from service.api import checkpoints, events, files, health, jobs, keys, metrics, presets, samples
 
 ALL = (
     jobs.router,
@@ -9,6 +9,7 @@ ALL = (
     samples.router,
     checkpoints.router,
     files.router,
+    presets.router,
     keys.router,
     health.router,
 )

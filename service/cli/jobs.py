@@ -135,3 +135,19 @@ def _lines(client: "Client", job_id: str, follow: bool) -> Iterator[str]:
         if not page.has_more:
             return
         after = page.data[-1].seq
+
+
+def presets(
+    name: Annotated[str | None, typer.Argument(help="show this one's fields as YAML, and their source")] = None,
+    url: Url = None,
+    key: Key = None,
+    data_dir: Data = None,
+) -> None:
+    """List presets, or show one: what papers and other trainers do, as fields of a spec."""
+    from service.cli import show
+
+    with connect(url, key, data_dir) as client:
+        if name is None:
+            show.presets(client.presets().data)
+        else:
+            show.preset(client.preset(name))

@@ -1,5 +1,7 @@
 """Jobs on a terminal: tables for people; without a terminal, lines with tabs for programs."""
 
+from collections.abc import Sequence
+from textwrap import wrap
 from typing import Any
 
 import yaml
@@ -8,10 +10,12 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
+from service.domain.presets import PRESETS
 from service.live import number, status
-from service.schemas import CheckpointRead, JobRead
+from service.schemas import CheckpointRead, JobRead, PresetRead, StageRead
 
 HEADERS = ("id", "status", "algorithm", "progress", "created", "name")
+WIDTH = 100  # of comments
 KINDS = ("type", "source")  # they say which block it is: shown even when they are the default
 
 
@@ -45,7 +49,8 @@ def job(one: JobRead, checkpoints: list[CheckpointRead]) -> None:
         console.print(grid)
     else:
         _tabs(console, rows)
-    console.file.write("\n" + yaml.safe_dump(chosen(one.spec), sort_keys=False))
+    preset = PRESETS.get(one.spec.algorithm.preset or "")
+    console.file.write("\n" + _yaml(chosen(one.spec, preset.fields if preset else {})))
 
 
 def _facts(one: JobRead) -> list[tuple[str, str]]:
@@ -67,17 +72,60 @@ def _checkpoint(found: CheckpointRead) -> str:
     return f"{found.id}, step {found.step}{', the best' if found.best else ''}"
 
 
-def _tabs(console: Console, rows: "list[tuple[str, ...]] | list[tuple[str, str]]") -> None:
+def _tabs(console: Console, rows: Sequence[tuple[str, ...]]) -> None:
     for row in rows:
         console.file.write("\t".join(row) + "\n")
 
 
-def chosen(value: Any) -> Any:
-    """A spec without its defaults, so that submitting it again means the same."""
+def chosen(value: Any, preset: Any = None) -> Any:
+    """A spec without its defaults, so that submitting it again means the same.
+
+    Where its preset names a field, the default is not what a missing one would mean: the field is shown.
+    """
     if isinstance(value, list):
         return [chosen(item) for item in value]
     if not isinstance(value, BaseModel):
         return value
+    named = preset if isinstance(preset, dict) else {}
     fields = type(value).model_fields
     defaults = {name: field.get_default(call_default_factory=True) for name, field in fields.items()}
-    return {name: chosen(item) for name, item in value if name in KINDS or item != defaults[name]}
+    return {
+        name: chosen(item, named.get(name))
+        for name, item in value
+        if name in KINDS or name in named or item != defaults[name]
+    }
+
+
+def presets(found: list[PresetRead]) -> None:
+    """One line each."""
+    console = Console()
+    rows = [(one.name, one.algorithm, one.title) for one in found]
+    if not console.is_terminal:
+        _tabs(console, rows)
+        return
+    table = Table("name", "algorithm", "", box=None, pad_edge=False)
+    for row in rows:
+        table.add_row(*map(escape, row))
+    console.print(table)
+    console.print("\n`hone presets NAME` shows the fields of one; a spec uses it by `algorithm: {preset: NAME}`.")
+
+
+def preset(one: PresetRead) -> None:
+    """Its fields as YAML, which a spec may begin with; what is told about them stands in comments."""
+    console = Console()
+    told = [line for text in (one.title, f"Source: {one.source}", one.notes) for line in wrap(text, WIDTH)]
+    recipe = [line for place, stage in enumerate(one.stages, 1) for line in _stage(place, stage)]
+    console.file.write(_comment(told) + _yaml(one.fields) + _comment(recipe))
+
+
+def _stage(place: int, stage: StageRead) -> list[str]:
+    """A job of the recipe."""
+    return ["", f"Stage {place}: {stage.title}", *_yaml(stage.fields).splitlines()]
+
+
+def _comment(lines: list[str]) -> str:
+    return "".join(f"# {line}".rstrip() + "\n" for line in lines)
+
+
+def _yaml(value: Any) -> str:
+    return yaml.safe_dump(value, sort_keys=False)

@@ -24,7 +24,7 @@ class LinearAlgebraData(Dataset):
     """Problems made exactly with sympy: chain of thought in <think>, result in <answer>.
 
     The same seed, tasks, size and difficulty give the same rows everywhere. Rows have `prompt`, `completion`
-    (the worked solution), `answer` and `task`.
+    (the worked solution), `answer`, `task` and `difficulty` (the length of the worked solution).
     """
 
     source: Literal["linear-algebra"] = "linear-algebra"
@@ -46,11 +46,37 @@ class FileData(Dataset):
     limit: int | None = Field(None, ge=1, description="use only the first rows")
 
 
+class RejectionSamplingData(Dataset):
+    """The right answers of a model, to be learned by SFT (DeepSeek-R1, arXiv:2501.12948, section 2.3.3; RAFT, STaR).
+
+    The job's `rewards` decide what is right. Made when the job starts, the same at each attempt.
+    """
+
+    source: Literal["rejection-sampling"] = "rejection-sampling"
+    model: str = Field(min_length=1, max_length=500, description="who answers: as the spec's `model`")
+    prompts: "PlainDataset" = Field(description="rows of `prompt` and `answer`")
+    num_generations: int = Field(4, ge=1, le=256, description="responses sampled for each prompt")
+    max_completion_length: int = Field(512, ge=1, le=32_768, description="tokens; a response that is cut is left out")
+    temperature: float = Field(1.0, gt=0, le=10, description="of the sampling distribution")
+    min_reward: float = Field(1.0, description="weighted sum of the rewards that a response must earn to be kept")
+    max_per_prompt: int = Field(1, ge=1, le=256, description="different responses kept of each prompt, the best ones")
+    seed: int = Field(0, ge=0, lt=2**31, description="of the sampling")
+
+
 def _tag(value: Any) -> str:
     source = value.get("source", "linear-algebra") if isinstance(value, dict) else getattr(value, "source", "")
+    if source == "rejection-sampling":
+        return source
     return "file" if isinstance(source, str) and source.startswith("file-") else "linear-algebra"
 
 
-AnyDataset = Annotated[
+PlainDataset = Annotated[
     Annotated[LinearAlgebraData, Tag("linear-algebra")] | Annotated[FileData, Tag("file")], Discriminator(_tag)
 ]
+AnyDataset = Annotated[
+    Annotated[LinearAlgebraData, Tag("linear-algebra")]
+    | Annotated[FileData, Tag("file")]
+    | Annotated[RejectionSamplingData, Tag("rejection-sampling")],
+    Discriminator(_tag),
+]
+RejectionSamplingData.model_rebuild()

@@ -67,6 +67,14 @@ class FormatReward(Reward):
     type: Literal["format"] = "format"
 
 
+class RewardModelReward(Reward):
+    """What a trained reward model says of prompt and response: any real number."""
+
+    type: Literal["reward_model"] = "reward_model"
+    model: str = Field(min_length=1, max_length=500, description="job:ID[@best|@latest|@step-N] of a reward_model job")
+
+
 AnyReward = Annotated[
-    ExactReward | NumericReward | MathReward | RegexReward | FormatReward, Field(discriminator="type")
+    ExactReward | NumericReward | MathReward | RegexReward | FormatReward | RewardModelReward,
+    Field(discriminator="type"),
 ]

@@ -1,28 +1,14 @@
-"""The shapes that a row of a JSONL file can have, and what is wrong with a file, line by line.
-
-prompt+completion   two strings: the completion is learnt
-messages            a conversation that ends with the assistant; `tools` may come along
-prompt+answer       a question whose answer can be checked; all further columns reach the rewards
-
-A row that has all three columns of the first and the last shape has both shapes.
-"""
+"""What is wrong with a JSONL file, line by line, and which shapes its rows have."""
 
 import sys
 from collections.abc import Iterable
-from difflib import get_close_matches
 from json import JSONDecodeError, JSONDecoder, dumps
-from typing import Any, Literal
+from typing import Any
 
 from pydantic import BaseModel
 
-Shape = Literal["prompt+completion", "messages", "prompt+answer"]
-COLUMNS: dict[Shape, tuple[str, ...]] = {
-    "prompt+completion": ("prompt", "completion"),
-    "messages": ("messages",),
-    "prompt+answer": ("prompt", "answer"),
-}
-KNOWN = ("prompt", "completion", "answer", "messages", "tools")
-ROLES = ("system", "user", "assistant", "tool")
+from service.domain.shapes import Shape, problem_of, shapes_of
+
 LONGEST_LINE = 8 << 20
 """Bytes."""
 
@@ -59,26 +45,6 @@ def check(lines: Iterable[bytes], *, max_problems: int = 20) -> FileReport:
         else:
             checker.row(number, line)
     return checker.report()
-
-
-def problem_of(row: Any) -> str | None:
-    """Why something read from JSON is no row, or None."""
-    if not isinstance(row, dict):
-        return f'is {_described(row)}, but every line must be an object like {{"prompt": ..., "completion": ...}}'
-    if not shapes_of(row):
-        return _missing(row)
-    for column in ("prompt", "completion"):
-        if column in row and not isinstance(row[column], str):
-            return f"'{column}' must be a string, but is {_described(row[column])}"
-    if "answer" in row and (not isinstance(row["answer"], str | int | float) or isinstance(row["answer"], bool)):
-        return f"'answer' must be a string or a number, but is {_described(row['answer'])}"
-    return _conversation_problem(row) if "messages" in row else None
-
-
-def shapes_of(row: Iterable[str]) -> list[Shape]:
-    """The shapes whose columns are there."""
-    names = set(row)
-    return [shape for shape, columns in COLUMNS.items() if names.issuperset(columns)]
 
 
 class _Checker:
@@ -179,63 +145,3 @@ def _read(line: bytes) -> tuple[Any, str | None]:
     except ValueError:
         return None, f"has a number of more than {sys.get_int_max_str_digits()} digits; write it as a string"
     return row, None
-
-
-def _missing(row: dict[str, Any]) -> str:
-    """Which column is missing, and which one may be meant for it."""
-    if "prompt" in row:
-        lack = "has 'prompt' but neither 'completion' nor 'answer'"
-    elif "completion" in row or "answer" in row:
-        lack = f"has '{'completion' if 'completion' in row else 'answer'}' but no 'prompt'"
-    else:
-        lack = "needs 'prompt' and 'completion', 'prompt' and 'answer', or 'messages'"
-    return f"{lack}; {_hint(row)}"
-
-
-def _hint(row: dict[str, Any]) -> str:
-    others = [name for name in row if name not in KNOWN]
-    wanted = [name for name in KNOWN if name not in row]
-    for name in others:
-        near = get_close_matches(name.lower(), wanted, n=1, cutoff=0.7)
-        if near:
-            return f"did you mean '{near[0]}' by '{name}'?"
-    return f"its columns are {', '.join(map(repr, list(row)[:20])) or 'none'}"
-
-
-def _conversation_problem(row: dict[str, Any]) -> str | None:
-    messages = row["messages"]
-    if not isinstance(messages, list) or not messages:
-        return f"'messages' must be a list with at least one message, but is {_described(messages)}"
-    for i, message in enumerate(messages):
-        problem = _message_problem(message)
-        if problem:
-            return f"'messages[{i}]{problem}"
-    if messages[-1]["role"] != "assistant":
-        return f"the last message must be the assistant's, which is learnt, but its role is '{messages[-1]['role']}'"
-    if not isinstance(row.get("tools"), list | None):
-        return f"'tools' must be a list, but is {_described(row['tools'])}"
-    return None
-
-
-def _message_problem(message: Any) -> str | None:
-    """What is wrong with one message; the text goes on behind its name."""
-    if not isinstance(message, dict):
-        return f"' must be an object with 'role' and 'content', but is {_described(message)}"
-    if message.get("role") not in ROLES:
-        return f".role' must be one of {', '.join(ROLES)}, but is {_described(message.get('role', ...))}"
-    if not isinstance(message.get("content"), str):
-        return f".content' must be a string, but is {_described(message.get('content', ...))}"
-    return None
-
-
-def _described(value: Any) -> str:
-    """A value of JSON for a sentence: kind, and text if it is short. `...` stands for one that is missing."""
-    if value is ...:
-        return "missing"
-    if value is None or isinstance(value, bool):
-        return dumps(value)
-    kinds = {dict: "an object", list: "a list", str: "the string", int: "the number", float: "the number"}
-    if isinstance(value, dict | list):
-        return kinds[type(value)] if value else f"an empty {'object' if isinstance(value, dict) else 'list'}"
-    text = dumps(value, ensure_ascii=False)
-    return f"{kinds[type(value)]} {text if len(text) <= 60 else text[:60] + '...'}"

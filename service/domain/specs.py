@@ -1,90 +1,59 @@
 """The job's spec: one document, JSON or YAML, the same for the API, the command line and the page.
 
-Names are TRL's and the papers' where those agree. The defaults of an algorithm are the theory's form.
+The algorithms are in `algorithms.py`, named sets of fields in `presets.py`.
 """
 
 import re
-from typing import Annotated, Any, Literal, Self
+from typing import Any, Literal, Self
 
 from pydantic import Field, model_validator
 
-from service.domain.datasets import AnyDataset
+from service.domain import presets
+from service.domain.algorithms import DEFAULT_LEARNING_RATE, Algorithm, PPOSpec
+from service.domain.datasets import AnyDataset, PlainDataset, RejectionSamplingData
 from service.domain.rewards import AnyReward
 from service.domain.strict import Strict, refusal
 
-LossAggregation = Literal["token_mean", "seq_mean", "seq_sum"]
 JOB_MODEL = re.compile(r"^job:(?P<job>ftjob-[0-9A-Za-z]+)(@(?P<which>best|latest|step-\d+))?$")
 
 
-class SFTSpec(Strict):
-    """Supervised fine-tuning: the likelihood of the completions, prompts masked."""
-
-    type: Literal["sft"] = "sft"
-    batch_size: int = Field(32, ge=1, le=4096, description="sequences per step")
-    max_length: int = Field(1024, ge=8, le=131_072, description="tokens; longer sequences lose their end")
-    loss_aggregation: LossAggregation = Field(
-        "token_mean", description="how token losses become one number; `seq_sum` is the textbook form"
-    )
-
-
-class PolicySpec(Strict):
-    """What the policy-gradient algorithms share: how responses are sampled and how often they are used."""
-
-    prompts_per_step: int = Field(32, ge=1, le=4096, description="prompts whose responses make one step")
-    num_generations: int = Field(8, ge=1, le=256, description="responses sampled for each prompt (G)")
-    max_completion_length: int = Field(512, ge=1, le=32_768, description="tokens; a longer response is cut")
-    temperature: float = Field(1.0, gt=0, le=10, description="of the sampling distribution, which is also pi_old's")
-    num_iterations: int = Field(1, ge=1, le=64, description="passes over one batch of responses (mu)")
-    minibatches: int = Field(1, ge=1, le=256, description="updates in each pass")
-    clip_eps: float = Field(0.2, gt=0, lt=1, description="where the gradient of pi/pi_old stops, below 1")
-    clip_eps_high: float | None = Field(None, gt=0, description="the same above 1; null: as below")
-    loss_aggregation: LossAggregation = Field("seq_mean", description="how token losses become one number")
-
-    @model_validator(mode="after")
-    def _minibatches_divide(self) -> Self:
-        if self.prompts_per_step % self.minibatches:
-            message = f"must divide prompts_per_step ({self.prompts_per_step}), but is {self.minibatches}"
-            raise refusal("minibatches", message, self.minibatches)
-        return self
-
-
-class GRPOSpec(PolicySpec):
-    """Group relative policy optimisation (arXiv:2402.03300): no critic, the group is the baseline."""
-
-    type: Literal["grpo"] = "grpo"
-    num_generations: int = Field(8, ge=2, le=256, description="responses per prompt (G); one alone has no baseline")
-    beta: float = Field(0.04, ge=0, le=10, description="weight of the k3 term that pulls toward the reference model")
-
-
-class PPOSpec(PolicySpec):
-    """Proximal policy optimisation (arXiv:1707.06347) with a critic of the same backbone and GAE."""
-
-    type: Literal["ppo"] = "ppo"
-    num_generations: int = Field(4, ge=1, le=256, description="responses sampled for each prompt")
-    num_iterations: int = Field(2, ge=1, le=64, description="passes over one batch of responses")
-    gamma: float = Field(1.0, gt=0, le=1, description="discount of later rewards")
-    gae_lambda: float = Field(1.0, ge=0, le=1, description="1: Monte-Carlo returns; 0: one-step differences")
-    critic_learning_rate: float = Field(1e-5, gt=0, le=1, description="peak, on the actor's schedule")
-    critic_warmup_steps: int = Field(0, ge=0, description="first steps that train the critic alone")
-
-
-Algorithm = Annotated[SFTSpec | PPOSpec | GRPOSpec, Field(discriminator="type")]
-DEFAULT_LEARNING_RATE = {"sft": 2e-5, "ppo": 1e-6, "grpo": 1e-6}
-
-
 class OptimizerSpec(Strict):
-    """AdamW and its schedule."""
+    """What moves the weights, and its schedule."""
 
-    learning_rate: float | None = Field(
-        None, gt=0, le=1, description="peak; when absent 2e-5 for SFT and 1e-6 for PPO and GRPO"
+    type: Literal["adamw", "adamw_8bit", "muon"] = Field(
+        "adamw", description="adamw_8bit needs a GPU and bitsandbytes; muon moves matrices, AdamW the rest"
     )
-    schedule: Literal["constant", "linear", "cosine"] = Field("cosine", description="after the warm-up")
+    learning_rate: float | None = Field(
+        None,
+        gt=0,
+        le=1,
+        description="peak; null: 2e-5 for SFT, 1e-5 for reward models, 1e-6 for RL; ten times with lora",
+    )
+    schedule: Literal["constant", "linear", "cosine", "wsd"] = Field(
+        "cosine", description="after the warm-up; wsd: constant, then a fall over the last `decay_steps`"
+    )
     warmup_steps: int = Field(0, ge=0, description="steps of linear growth from 0")
+    decay_steps: int | None = Field(None, ge=1, description="of wsd: length of the fall; null: a tenth of the steps")
+    min_learning_rate_ratio: float = Field(0.0, ge=0, le=1, description="share of the peak at which the fall ends")
     weight_decay: float = Field(0.0, ge=0, le=1, description="decoupled, on matrices only")
-    beta1: float = Field(0.9, ge=0, lt=1)
-    beta2: float = Field(0.999, ge=0, lt=1)
-    epsilon: float = Field(1e-8, gt=0, le=1)
+    beta1: float = Field(0.9, ge=0, lt=1, description="decay of the mean of the gradient; of muon its momentum")
+    beta2: float = Field(0.999, ge=0, lt=1, description="decay of the mean of its square")
+    epsilon: float = Field(1e-8, gt=0, le=1, description="added to the root of that")
     max_grad_norm: float | None = Field(1.0, gt=0, description="gradients are scaled down to this norm; null: never")
+
+
+class LoRASpec(Strict):
+    """Low-rank adapters instead of all weights (Hu et al. 2021, arXiv:2106.09685), by peft."""
+
+    rank: int = Field(16, ge=1, le=1024, description="r, the width of the adapters")
+    alpha: float = Field(32.0, gt=0, le=4096, description="the adapters' output is scaled by alpha / rank")
+    use_rslora: bool = Field(False, description="scale by alpha / sqrt(rank) instead (arXiv:2312.03732)")
+    target_modules: list[str] | None = Field(
+        None, min_length=1, description="names of the layers that get adapters; null: all linear ones but the head"
+    )
+    modules_to_save: list[str] = Field(
+        default_factory=list, description="names of layers that are trained whole, e.g. embed_tokens and lm_head"
+    )
 
 
 class EvaluationSpec(Strict):
@@ -93,6 +62,31 @@ class EvaluationSpec(Strict):
     every: int | None = Field(None, ge=1, description="steps between evaluations; null: before the first and last step")
     max_completion_length: int | None = Field(None, ge=1, le=32_768, description="tokens; null: as in training, or 512")
     batch_size: int = Field(64, ge=1, le=4096, description="prompts answered at once")
+    num_generations: int = Field(1, ge=1, le=256, description="responses to each prompt (n of pass@k)")
+    temperature: float = Field(0.0, ge=0, le=10, description="0: the likeliest token, always")
+    top_p: float = Field(1.0, gt=0, le=1, description="sample only from the likeliest tokens of this total probability")
+    top_k: int = Field(0, ge=0, description="sample only from this many likeliest tokens; 0: from all")
+    pass_at: list[int] = Field(
+        default_factory=list, max_length=8, description="k of eval/pass@k; each at most num_generations"
+    )
+
+    @model_validator(mode="after")
+    def _fits_together(self) -> Self:
+        if self.num_generations > 1 and self.temperature == 0:
+            raise refusal("temperature", "is 0, so all num_generations responses would be equal; raise it", 0)
+        wrong = [k for k in self.pass_at if not 1 <= k <= self.num_generations]
+        if wrong:
+            message = f"must be from 1 to num_generations ({self.num_generations}), but has {wrong[0]}"
+            raise refusal("pass_at", message, self.pass_at)
+        return self
+
+
+class EarlyStoppingSpec(Strict):
+    """An end before the last step."""
+
+    metric: str = Field("eval/accuracy", min_length=1, max_length=100, description="a metric of the evaluation")
+    patience: int = Field(3, ge=1, description="evaluations in a row without a new best after which the job ends")
+    min_delta: float = Field(0.0, ge=0, description="by how much a new best must be better")
 
 
 class CheckpointSpec(Strict):
@@ -121,22 +115,32 @@ class JobSpec(Strict):
         description="tiny | job:ID[@best|@latest|@step-N] | a Hub id | a directory",
     )
     dataset: AnyDataset
-    eval_dataset: AnyDataset | None = Field(None, description="held-out rows; null: no evaluation")
+    eval_dataset: PlainDataset | None = Field(None, description="held-out rows; null: no evaluation")
     rewards: list[AnyReward] = Field(
         default_factory=list,
         max_length=16,
-        description="what PPO and GRPO maximise, and how evaluation scores; the first decides `eval/accuracy`",
+        description="what is to be maximised, and how evaluation scores; the first rule decides `eval/accuracy`",
     )
     optimizer: OptimizerSpec = Field(default_factory=OptimizerSpec)
+    lora: LoRASpec | None = Field(None, description="train low-rank adapters; null: all weights")
     evaluation: EvaluationSpec = Field(default_factory=EvaluationSpec)
+    early_stopping: EarlyStoppingSpec | None = Field(None, description="null: all steps are done")
     checkpoint: CheckpointSpec = Field(default_factory=CheckpointSpec)
     resources: ResourcesSpec = Field(default_factory=ResourcesSpec)
     precision: Literal["auto", "fp32", "bf16"] = Field(
         "auto", description="of the arithmetic; the weights stay fp32. auto: bf16 on a GPU that has it, else fp32"
     )
     micro_batch_tokens: int = Field(8192, ge=64, description="most tokens, padding included, in one forward pass")
+    rollout_batch_size: int | None = Field(None, ge=1, description="responses decoded at once; null: all of a step")
+    packing: bool = Field(
+        True,
+        description="lay sequences end to end instead of padding them, where the model allows; losses are the same",
+    )
+    gradient_checkpointing: bool = Field(
+        False, description="compute activations again in the backward pass: less memory, a third more time"
+    )
     samples_per_step: int = Field(4, ge=0, le=64, description="responses recorded each step, for people to read")
-    steps: int = Field(100, ge=1, le=10_000_000, description="updates (SFT) or batches of responses (PPO, GRPO)")
+    steps: int = Field(100, ge=1, le=10_000_000, description="updates; with rewards, batches of responses")
     seed: int = Field(0, ge=0, lt=2**31, description="of the data order, the sampling and new weights")
     priority: int = Field(0, ge=-100, le=100, description="higher runs first")
     max_restarts: int = Field(5, ge=0, le=100, description="how often a lost attempt is repeated")
@@ -150,23 +154,59 @@ class JobSpec(Strict):
         if not isinstance(data, dict):
             return data
         blocks = ("optimizer", "evaluation", "checkpoint", "resources", "tags", "depends_on", "rewards")
-        return {key: value for key, value in data.items() if not (key in blocks and value is None)}
+        return presets.expand({key: value for key, value in data.items() if not (key in blocks and value is None)})
 
     @model_validator(mode="after")
     def _make_whole(self) -> Self:
-        if self.algorithm.type != "sft" and not self.rewards:
-            raise refusal(
-                "rewards", f"{self.algorithm.type} needs at least one reward, e.g. {{type: math}}", self.rewards
-            )
+        kind = self.algorithm.type
+        if kind not in ("sft", "reward_model") and not self.rewards:
+            raise refusal("rewards", f"{kind} needs at least one reward, e.g. {{type: math}}", self.rewards)
+        if kind == "reward_model" and self.rewards:
+            message = "are for responses, but reward_model learns from pairs; leave them out"
+            raise refusal("rewards", message, self.rewards)
+        if isinstance(self.dataset, RejectionSamplingData):
+            self._check_rejection_sampling()
+        if self.early_stopping and (self.eval_dataset is None or self.evaluation.every is None):
+            name = "evaluation.every" if self.eval_dataset else "eval_dataset"
+            raise refusal(name, "is needed by early_stopping; set it", None)
         if self.optimizer.learning_rate is None:
-            self.optimizer.learning_rate = DEFAULT_LEARNING_RATE[self.algorithm.type]
-        parent = self.parent_job
-        if parent and parent not in self.depends_on:
-            self.depends_on.append(parent)
+            rate = DEFAULT_LEARNING_RATE.get(kind, 1e-6)
+            self.optimizer.learning_rate = round(10 * rate, 12) if self.lora else rate
+        self.depends_on += [job for job in self.parent_jobs if job not in self.depends_on]
         return self
 
+    def _check_rejection_sampling(self) -> None:
+        if self.algorithm.type != "sft":
+            message = f"rejection-sampling is for sft; {self.algorithm.type} samples by itself, give it the prompts"
+            raise refusal("dataset.source", message, "rejection-sampling")
+        if not self.rewards:
+            raise refusal("rewards", "rejection-sampling needs a reward that says what is right", self.rewards)
+
     @property
-    def parent_job(self) -> str | None:
-        """The job whose checkpoint this one starts from, if it does."""
-        match = JOB_MODEL.match(self.model)
-        return match["job"] if match else None
+    def models(self) -> dict[str, str]:
+        """Every model that the job reads, by the field that names it."""
+        named = {"model": self.model}
+        if isinstance(self.algorithm, PPOSpec) and self.algorithm.critic_model:
+            named["algorithm.critic_model"] = self.algorithm.critic_model
+        if isinstance(self.dataset, RejectionSamplingData):
+            named["dataset.model"] = self.dataset.model
+        scorers = {
+            f"rewards.{index}.model": getattr(reward, "model", None) for index, reward in enumerate(self.rewards)
+        }
+        return named | {field: name for field, name in scorers.items() if name}
+
+    @property
+    def parent_jobs(self) -> list[str]:
+        """The jobs whose checkpoints this one reads, each once."""
+        matches = [JOB_MODEL.match(name) for name in self.models.values()]
+        return list(dict.fromkeys(match["job"] for match in matches if match))
+
+    @property
+    def datasets(self) -> dict[str, AnyDataset]:
+        """Every dataset that the job reads, by its field."""
+        named: dict[str, AnyDataset | None] = {"dataset": self.dataset, "eval_dataset": self.eval_dataset}
+        if isinstance(self.dataset, RejectionSamplingData):
+            named["dataset.prompts"] = self.dataset.prompts
+        if isinstance(self.algorithm, PPOSpec) and self.algorithm.ptx:
+            named["algorithm.ptx.dataset"] = self.algorithm.ptx.dataset
+        return {field: data for field, data in named.items() if data is not None}

@@ -9,7 +9,7 @@ from sqlalchemy.orm import Session
 from service.persistence.database import wake
 from service.persistence.tables import Event, Job
 
-Kind = Literal["status", "metrics", "log", "sample", "checkpoint"]
+Kind = Literal["status", "metrics", "log", "preview", "sample", "checkpoint"]
 
 
 def channel(job_id: str) -> str:

@@ -38,6 +38,13 @@ def test_events_are_one_sequence_that_can_be_paged(http: httpx2.Client, finished
     assert http.get(url, params={"after": 3, "limit": 1000}).json()["data"] == whole[3:]
 
 
+def test_the_first_rows_are_shown_as_the_model_sees_them(http: httpx2.Client, finished: dict[str, Any]) -> None:
+    (told,) = http.get(f"/v1/jobs/{finished['id']}/events", params={"kind": "preview"}).json()["data"]
+    prompt, completion = told["data"]["rows"][0]["segments"]
+    assert not prompt["learned"] and completion["learned"]
+    assert prompt["text"].startswith("trace [[") and completion["text"].endswith("</answer><eos>")
+
+
 def test_the_stream_is_the_same_sequence_and_can_be_resumed(http: httpx2.Client, finished: dict[str, Any]) -> None:
     url = f"/v1/jobs/{finished['id']}/stream"
     lines = http.get(url).text.splitlines()

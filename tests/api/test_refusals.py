@@ -40,14 +40,34 @@ def test_an_unknown_field_is_told_with_its_path_and_the_nearest_known_one(http: 
             "algorithm.num_generations",
             "equal to 2",
         ),
-        ({"algorithm": {"type": "dpo"}}, "algorithm", "'sft', 'ppo', 'grpo'"),
+        ({"algorithm": {"type": "dpo"}}, "algorithm", "'type' is 'dpo', but must be one of 'sft', 'reward_model',"),
+        ({"algorithm": {}}, "algorithm", "needs a 'type'"),
+        ({"algorithm": "grpo"}, "algorithm", "must be a block of fields (got 'grpo')"),
+        ({"algorithm": {"type": "reinforce", "top_p": 0.9}}, "algorithm.top_p", "leave it out"),
+        ({"algorithm": {"type": "ppo", "kl_target": 6}}, "algorithm.kl_target", "beta above 0"),
+        ({"algorithm": {"preset": "dapo", "prompts_per_step": 8}}, "algorithm.minibatches", "prompts_per_step (8)"),
+        ({"algorithm": {"preset": "dappo"}}, "algorithm.preset", "did you mean 'dapo'?"),
+        ({"algorithm": {"preset": "dapo", "type": "ppo"}}, "algorithm.type", "a preset of grpo"),
+        (
+            {"algorithm": {"preset": "kimi_k1_5", "prompt_sampling": {"floor": 2}}},
+            "algorithm.prompt_sampling.floor",
+            "less than or equal to 1 (got 2)",
+        ),
+        (
+            {"algorithm": {"type": "ppo", "ptx": {"dataset": {"source": "linear-algebra", "size": 0}}}},
+            "algorithm.ptx.dataset.size",
+            "greater than or equal to 1",
+        ),
+        ({"evaluation": {"num_generations": 4}}, "evaluation.temperature", "raise it"),
+        ({"early_stopping": {}}, "eval_dataset", "needed by early_stopping"),
+        ({"early_stopping": {}, "eval_dataset": {}}, "evaluation.every", "needed by early_stopping"),
         ({"dataset": {"source": "linear-algebra", "tasks": ["trase"]}}, "dataset.tasks.0", "'trace'"),
         ({"rewards": []}, "rewards", "at least one reward"),
         ({"rewards": [{"type": "math"}, {"type": "regex", "pattern": "("}]}, "rewards.1.pattern", "regular expression"),
         (
-            {"algorithm": {"type": "ppo", "prompts_per_step": 8, "minibatches": 3}},
+            {"algorithm": {"type": "ppo", "prompts_per_step": 8, "minibatches": 9}},
             "algorithm.minibatches",
-            "must divide",
+            "must not exceed prompts_per_step (8)",
         ),
         ({"model": "job:ftjob-NOSUCH@best"}, "model", "no job ftjob-NOSUCH"),
         ({"model": "job:nonsense"}, "model", "job:ID[@best|@latest|@step-N]"),
@@ -126,7 +146,25 @@ def test_a_file_that_is_not_jsonl_is_refused_with_line_numbers(http: httpx2.Clie
 def test_a_file_without_the_columns_of_the_algorithm_is_refused_at_submission(http: httpx2.Client) -> None:
     file_id = upload(http, b'{"prompt": "1+1", "answer": "2"}\n').json()["id"]
     error = refusal(http.post("/v1/jobs", json=GOOD | {"dataset": {"source": file_id}}), 422)
-    assert error["param"] == "dataset.source" and "'completion'" in error["message"]
+    assert error["param"] == "dataset.source" and "sft needs rows of prompt+completion" in error["message"]
+
+
+def test_a_reward_model_scores_and_does_not_answer_and_the_others_the_other_way_round(
+    server: Any, http: httpx2.Client
+) -> None:
+    pairs = upload(http, b'{"prompt": "1+1=", "chosen": "2", "rejected": "3"}\n').json()["id"]
+    scores = server.submit(algorithm={"type": "reward_model"}, dataset={"source": pairs}, steps=1)["id"]
+    answers = server.submit(steps=1)["id"]
+    rewards = [{"type": "math"}, {"type": "reward_model", "model": f"job:{answers}"}]
+    error = refusal(http.post("/v1/jobs", json=GRPO | {"rewards": rewards}), 422)
+    assert error["param"] == "rewards.1.model" and "trains no reward model" in error["message"]
+    error = refusal(http.post("/v1/jobs", json=GOOD | {"model": f"job:{scores}"}), 422)
+    assert error["param"] == "model" and "cannot answer" in error["message"]
+    error = refusal(http.post("/v1/jobs", json=GRPO | {"dataset": {"source": pairs}}), 422)
+    assert error["param"] == "dataset.source" and "grpo needs rows of prompt+answer" in error["message"]
+    wrong = GOOD | {"algorithm": {"type": "reward_model"}, "rewards": [{"type": "math"}]}
+    assert refusal(http.post("/v1/jobs", json=wrong), 422)["param"] == "rewards"
+    assert {server.wait(job)["status"] for job in (scores, answers)} == {"succeeded"}
 
 
 def test_an_upload_over_the_limit_is_413(http: httpx2.Client, server: Any) -> None:

@@ -92,7 +92,7 @@ def test_a_stream_that_breaks_off_goes_on_without_a_gap_or_a_repeat(client: Clie
     assert whole == list(range(1, job.version + 1))
 
 
-CONTENT = {"a.txt": b"first", "b.txt": b"second"}
+CONTENT = {"a.txt": b"first", "inner/b.txt": b"second"}
 
 
 @contextmanager
@@ -106,15 +106,18 @@ def listed(name: str, body: bytes | None = None) -> CheckpointFile:
 
 
 def test_a_download_is_whole(tmp_path: Path) -> None:
-    download([listed("a.txt"), listed("b.txt")], content, tmp_path / "model")
-    assert {path.name: path.read_bytes() for path in (tmp_path / "model").iterdir()} == CONTENT
+    folder = tmp_path / "model"
+    download([listed("a.txt"), listed("inner/b.txt")], content, folder)
+    files = [path for path in folder.rglob("*") if path.is_file()]
+    assert {str(path.relative_to(folder)): path.read_bytes() for path in files} == CONTENT
 
 
 @pytest.mark.parametrize(
     ("files", "problem"),
     [
-        ([listed("a.txt"), listed("b.txt", b"other")], "arrived with SHA-256"),
+        ([listed("a.txt"), listed("inner/b.txt", b"other")], "arrived with SHA-256"),
         ([listed("a.txt"), listed("../b.txt")], "not a plain name"),
+        ([listed("a.txt"), listed("/b.txt")], "not a plain name"),
     ],
 )
 def test_a_download_that_goes_wrong_leaves_nothing(files: list[CheckpointFile], problem: str, tmp_path: Path) -> None:

@@ -29,6 +29,18 @@ def said(role: str, content: Any = "text") -> dict[str, Any]:
         ({"messages": [said("user"), said("assistant")]}, "messages"),
         ({"messages": [said("system"), said("user"), said("assistant")], "tools": [{}]}, "messages"),
         ({"messages": [said("user"), said("assistant")], "tools": None}, "messages"),
+        ({"messages": [said("user", [{"type": "text", "text": "hi"}]), said("assistant")]}, "messages"),
+        ({"prompt": [said("system"), said("user")], "answer": 2}, "prompt+answer"),
+        ({"prompt": [said("user")], "completion": "2"}, "prompt+completion"),
+        ({"prompt": [said("user")], "completion": [said("assistant")]}, "prompt+completion"),
+        ({"prompt": "a", "chosen": "b", "rejected": "c"}, "chosen+rejected"),
+        ({"prompt": "a", "chosen": "b", "rejected": "c", "margin": 0.5}, "chosen+rejected"),
+        ({"prompt": [said("user")], "chosen": [said("assistant")], "rejected": "c"}, "chosen+rejected"),
+        (
+            {"chosen": [said("user"), said("assistant", "b")], "rejected": [said("user"), said("assistant")]},
+            "chosen+rejected",
+        ),
+        ({"text": "Once upon a time"}, "text"),
     ],
 )
 def test_each_shape_is_recognised(row: dict[str, Any], shape: str) -> None:
@@ -85,12 +97,48 @@ def test_an_empty_file_is_a_problem(content: list[bytes]) -> None:
         (b" " * (9 << 20) + b"{}", "is 9.0 MiB long; at most 8 MiB are allowed"),
         ([1], 'is a list, but every line must be an object like {"prompt": ..., "completion": ...}'),
         ({"prompt": "a", "completion": 3}, "'completion' must be a string, but is the number 3"),
-        ({"prompt": ["a"], "completion": "b"}, "'prompt' must be a string, but is a list"),
+        (
+            {"prompt": ["a"], "completion": "b"},
+            "'prompt[0]' must be an object with 'role' and 'content', but is the string \"a\"",
+        ),
+        ({"prompt": 3, "completion": "b"}, "'prompt' must be a string or a list of messages, but is the number 3"),
+        (
+            {"prompt": [said("assistant")], "answer": 1},
+            "the last message of 'prompt' must not be the assistant's: its answer is what follows",
+        ),
+        ({"prompt": "a", "completion": [said("assistant")]}, "'completion' must be a string, but is a list"),
+        (
+            {"prompt": [said("user")], "completion": [said("assistant"), said("assistant")]},
+            "'completion' must be a string or a list of one message, but is a list",
+        ),
+        (
+            {"prompt": [said("user")], "completion": [said("user")]},
+            "the last message of 'completion' must be the assistant's, which answers 'prompt', but its role is 'user'",
+        ),
+        ({"chosen": "a"}, "has 'chosen' but no 'rejected'; its columns are 'chosen'"),
+        (
+            {"chosen": "a", "rejected": "b"},
+            "'chosen' is a string, so 'prompt' is needed too; or make it a list of messages",
+        ),
+        (
+            {"chosen": [said("user", "x"), said("assistant")], "rejected": [said("user", "y"), said("assistant")]},
+            "'chosen' and 'rejected' must begin with the same messages, which are the prompt",
+        ),
+        ({"prompt": "a", "chosen": "b", "rejected": 3}, "'rejected' must be a string, but is the number 3"),
+        (
+            {"prompt": "a", "chosen": "b", "rejected": "c", "margin": "1"},
+            "'margin' must be a number, but is the string \"1\"",
+        ),
+        ({"text": 1}, "'text' must be a string, but is the number 1"),
         ({"prompt": "a", "answer": True}, "'answer' must be a string or a number, but is true"),
         ({"prompt": "a", "answer": None}, "'answer' must be a string or a number, but is null"),
         ({"prompt": "a"}, "has 'prompt' but neither 'completion' nor 'answer'; its columns are 'prompt'"),
         ({"answer": 1}, "has 'answer' but no 'prompt'; its columns are 'answer'"),
-        ({}, "needs 'prompt' and 'completion', 'prompt' and 'answer', or 'messages'; its columns are none"),
+        (
+            {},
+            "needs 'prompt' and 'completion', 'prompt' and 'answer', 'chosen' and 'rejected', 'messages', or 'text'; "
+            "its columns are none",
+        ),
         ({"messages": []}, "'messages' must be a list with at least one message, but is an empty list"),
         ({"messages": ["hi"]}, "'messages[0]' must be an object with 'role' and 'content', but is the string \"hi\""),
         (
@@ -106,10 +154,62 @@ def test_an_empty_file_is_a_problem(content: list[bytes]) -> None:
             "the last message must be the assistant's, which is learnt, but its role is 'user'",
         ),
         ({"messages": [said("assistant")], "tools": "f"}, "'tools' must be a list, but is the string \"f\""),
+        (
+            {"messages": [said("assistant")], "tools": ["f"]},
+            "'tools[0]' must be a JSON schema, but is the string \"f\"",
+        ),
+        (
+            {"messages": [said("user", [{"type": "image", "url": "x"}]), said("assistant")]},
+            '\'messages[0].content[0].type\' must be "text", the only kind so far, but is the string "image"',
+        ),
+        (
+            {"messages": [said("user", [{"type": "text"}]), said("assistant")]},
+            "'messages[0].content[0].text' must be a string, but is missing",
+        ),
     ],
 )
 def test_what_is_wrong_is_said(row: Any, message: str) -> None:
     assert message_about(row) == message
+
+
+def call(**function: Any) -> dict[str, Any]:
+    return {"role": "assistant", "tool_calls": [{"id": "1", "type": "function", "function": function}]}
+
+
+@pytest.mark.parametrize("content", [{}, {"content": None}, {"content": ""}, {"content": "I look it up"}])
+@pytest.mark.parametrize("arguments", [{"a": 1}, '{"a": 1}'])
+def test_an_assistant_that_calls_tools_may_say_nothing(content: dict[str, Any], arguments: Any) -> None:
+    answer = {"role": "tool", "tool_call_id": "1", "name": "add", "content": "2"}
+    said_all = [said("user"), call(name="add", arguments=arguments) | content, answer, said("assistant")]
+    assert check(lines({"messages": said_all, "tools": [{"type": "function"}]})).problem_count == 0
+
+
+@pytest.mark.parametrize(
+    ("message", "problem"),
+    [
+        (
+            call(arguments={}),
+            "'messages[0].tool_calls[0]' must have a 'function' with 'name' and 'arguments', but is an object",
+        ),
+        (
+            call(name="f", arguments="[1]"),
+            "'messages[0].tool_calls[0].function.arguments' must be an object, or a string that holds one, "
+            'but is the string "[1]"',
+        ),
+        (
+            said("user") | {"tool_calls": [{}]},
+            "'messages[0].tool_calls' must be the assistant's, but the role is 'user'",
+        ),
+        (
+            said("assistant") | {"tool_calls": "f"},
+            "'messages[0].tool_calls' must be a list of calls, but is the string \"f\"",
+        ),
+        (said("tool") | {"tool_call_id": 3}, "'messages[0].tool_call_id' must be a string, but is the number 3"),
+        ({"role": "assistant", "content": None}, "'messages[0].content' must be a string, but is null"),
+    ],
+)
+def test_what_is_wrong_with_a_tool_message_is_said(message: dict[str, Any], problem: str) -> None:
+    assert message_about({"messages": [message, said("assistant")]}) == problem
 
 
 @pytest.mark.parametrize(

@@ -1,5 +1,6 @@
 """The whole road over HTTP: supervised training, then reinforcement learning from its checkpoint."""
 
+import json
 import time
 from typing import Any
 
@@ -42,6 +43,33 @@ def test_grpo_and_ppo_start_from_a_supervised_job_that_had_not_ended_when_they_w
     before = http.get(f"/v1/jobs/{first['id']}/metrics", params={"names": "eval/accuracy"}).json()
     after = http.get(f"/v1/jobs/{later['grpo']['id']}/metrics", params={"names": "eval/accuracy"}).json()
     assert before["series"][0]["values"][-1] == after["series"][0]["values"][0]  # the same weights, scored again
+
+
+def test_a_reward_model_learns_from_pairs_and_then_scores_responses(server: Any, http: httpx2.Client) -> None:
+    rows = [{"prompt": f"trace [[{n},1],[2,3]]", "chosen": "a" * (n % 7 + 1), "rejected": "b"} for n in range(24)]
+    ids = []
+    for part in (rows[:16], rows[16:]):
+        content = "".join(json.dumps(row) + "\n" for row in part).encode()
+        answer = http.post("/v1/files", files={"file": ("pairs.jsonl", content)}, data={"purpose": "fine-tune"})
+        ids.append(answer.json()["id"])
+    pairs = {"dataset": {"source": ids[0]}, "eval_dataset": {"source": ids[1]}}
+    first = server.submit(algorithm={"type": "reward_model", "batch_size": 8}, steps=8, **pairs)
+    judge = f"job:{first['id']}"
+    rewards = [{"type": "reward_model", "model": judge}, {"type": "format", "weight": 0.2}]
+    changes = {"grpo": {}, "ppo": {"critic_model": judge}}
+    later = [
+        server.submit(algorithm={"type": kind, **POLICY, **own}, dataset=DATA, rewards=rewards, steps=2)
+        for kind, own in changes.items()
+    ]
+    assert [job["blocked_by"] for job in later] == [[first["id"]]] * 2
+    metrics = server.wait(first["id"])["metrics"]
+    assert {"train/accuracy", "eval/loss", "eval/margin"} <= set(metrics) and metrics["eval/accuracy"] == 1
+    for queued in later:
+        job = server.wait(queued["id"])
+        assert job["status"] == "succeeded", job["failure"]
+        assert {"reward/reward_model", "reward/format"} <= set(job["metrics"])
+        samples = http.get(f"/v1/jobs/{job['id']}/samples", params={"split": "train"}).json()["data"]
+        assert samples and set(samples[0]["rewards"]) == {"reward_model", "format"}
 
 
 def test_the_child_of_a_cancelled_job_fails_and_names_its_parent(server: Any, http: httpx2.Client) -> None:

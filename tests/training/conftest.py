@@ -17,6 +17,10 @@ DATA = {"source": "linear-algebra", "style": "symbolic", "size": 24}
 RL = {"prompts_per_step": 2, "num_generations": 4, "max_completion_length": 8}
 ALGORITHMS: dict[str, dict[str, Any]] = {
     "sft": {"type": "sft", "batch_size": 6},
+    "reward_model": {"type": "reward_model", "batch_size": 6},
+    "reinforce": {"type": "reinforce", "advantage_norm": "leave_one_out", **RL},
+    "importance_sampling": {"type": "importance_sampling", **RL},
+    "mirror_descent": {"type": "mirror_descent", **RL},
     "grpo": {"type": "grpo", **RL},
     "ppo": {"type": "ppo", **RL, "critic_learning_rate": 1e-3},
 }
@@ -25,7 +29,7 @@ ALGORITHMS: dict[str, dict[str, Any]] = {
 def document(algorithm: str, **changes: Any) -> dict[str, Any]:
     """A small spec; changes to the algorithm itself go into `algorithm_changes`."""
     own = ALGORITHMS[algorithm] | changes.pop("algorithm_changes", {})
-    rewards = [] if algorithm == "sft" else [{"type": "regex", "pattern": "[0-9a-z]{2}"}]
+    rewards = [] if algorithm in ("sft", "reward_model") else [{"type": "regex", "pattern": "[0-9a-z]{2}"}]
     base = {"dataset": DATA, "rewards": rewards, "optimizer": {"learning_rate": 1e-3}, "steps": 4}
     return base | {"algorithm": own} | changes
 
@@ -54,8 +58,10 @@ def setup(one_thread: None) -> Iterator[Callable[..., Setup]]:
     """Makes what an algorithm is given, from a small spec."""
     import torch
 
+    from service.domain.datasets import RejectionSamplingData
     from service.domain.specs import JobSpec
-    from worker.training import data, models
+    from worker.training import data, evaluate, loading
+    from worker.training.events import Assignment
     from worker.training.rewards.pool import RewardPool
     from worker.training.setup import Setup
 
@@ -63,9 +69,13 @@ def setup(one_thread: None) -> Iterator[Callable[..., Setup]]:
 
     def make(algorithm: str, **changes: Any) -> Setup:
         spec = JobSpec.model_validate(document(algorithm, **changes))
-        policy = models.load("tiny", spec.seed, torch.device("cpu"), "fp32")
-        pools.append(RewardPool(spec.rewards))
-        return Setup(spec, policy, "tiny", data.load(spec.dataset, {}, "dataset"), pools[-1])
+        assignment = Assignment(
+            job_id="ftjob-1", attempt=1, spec=spec.model_dump(), directory=".", models={"tiny": "tiny"}
+        )
+        policy = loading.policy(assignment, spec, torch.device("cpu"))
+        pools.append(RewardPool(evaluate.rewards(spec)))
+        assert not isinstance(spec.dataset, RejectionSamplingData)
+        return Setup(spec, policy, assignment.models, data.load(spec.dataset, {}, "dataset"), pools[-1])
 
     yield make
     for pool in pools:
@@ -85,7 +95,7 @@ def assign(one_thread: None, tmp_path: Path) -> Callable[..., Assignment]:
             attempt=1,
             spec=document(algorithm, **changes),
             directory=str(folder),
-            model_path=model_path,
+            models={"tiny": model_path},
             resume_from=resume_from,
         )
 

@@ -2,7 +2,7 @@ import torch
 from torch import tensor
 from torch.testing import assert_close
 
-from worker.training.advantages import gae, group_advantages, on_last_token
+from worker.training.advantages import gae, group_advantages, normalized, on_last_token, whitened
 
 
 def test_a_groups_advantages_are_its_rewards_less_the_mean_over_the_unbiased_std() -> None:
@@ -37,3 +37,22 @@ def test_what_stands_in_the_padding_does_not_reach_the_advantages() -> None:
     loud = value + tensor([[0.0, 0.0, 100.0]])
     reward = on_last_token(tensor([1.0]), mask)
     assert_close(gae(reward, value, mask, 0.9, 0.8), gae(reward, loud, mask, 0.9, 0.8))
+
+
+def test_each_norm_by_hand() -> None:
+    reward = tensor([[1.0, 0.0, 2.0, 1.0], [0.0, 0.0, 4.0, 0.0]])
+    centred = tensor([[0.0, -1.0, 1.0, 0.0], [-1.0, -1.0, 3.0, -1.0]])
+    assert_close(normalized(reward, "none"), reward)
+    assert_close(normalized(reward, "group_mean"), centred)
+    assert_close(normalized(reward, "group_std"), centred / (tensor([[(2 / 3) ** 0.5], [2.0]]) + 1e-4))
+    assert_close(normalized(reward, "batch_std"), centred / (reward.std() + 1e-4))
+    others = tensor([[1.0, 4 / 3, 2 / 3, 1.0], [4 / 3, 4 / 3, 0.0, 4 / 3]])  # mean of the other three
+    assert_close(normalized(reward, "leave_one_out"), reward - others)
+
+
+def test_whitening_gives_mean_0_and_variance_1_over_the_tokens_alone() -> None:
+    value, mask = tensor([[1.0, 2.0, 3.0], [6.0, 99.0, 99.0]]), tensor([[1.0, 1, 1], [1, 0, 0]])
+    white = whitened(value, mask)
+    assert_close(white[mask.bool()], (tensor([1.0, 2.0, 3.0, 6.0]) - 3) / (14 / 3) ** 0.5)
+    assert not white[1, 1:].any()
+    assert_close(whitened(value, mask, keep_mean=True)[mask.bool()].mean(), tensor(3.0))

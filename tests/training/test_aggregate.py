@@ -3,7 +3,7 @@ import torch
 from torch import tensor
 from torch.testing import assert_close
 
-from service.domain.specs import LossAggregation
+from service.domain.algorithms import LossAggregation
 from worker.training.aggregate import Averages, row_weights
 
 
@@ -13,12 +13,20 @@ from worker.training.aggregate import Averages, row_weights
         ("token_mean", (1 + 1 + 1 + 4) / 4),
         ("seq_mean", ((1 + 1 + 1) / 3 + 4 / 1) / 2),
         ("seq_sum", ((1 + 1 + 1) + 4) / 2),
+        ("const", ((1 + 1 + 1) + 4) / (2 * 10)),
+        ("group_mean", (1 + 1 + 1 + 4) / 4),
     ],
 )
 def test_two_rows_by_hand(mode: LossAggregation, expected: float) -> None:
     loss, mask = tensor([[1.0, 1, 1], [4, 0, 0]]), tensor([[1.0, 1, 1], [1, 0, 0]])
-    weight = row_weights(tensor([3, 1]), mode)
+    weight = row_weights(tensor([3, 1]), mode, group_size=2, max_length=10)
     assert_close((loss * mask * weight[:, None]).sum(), tensor(expected))
+
+
+def test_the_mean_over_groups_is_of_each_groups_mean_over_its_tokens() -> None:
+    loss, mask = tensor([[1.0, 1], [4, 0], [5, 5], [8, 8]]), tensor([[1.0, 1], [1, 0], [1, 1], [1, 1]])
+    weight = row_weights(tensor([2, 1, 2, 2]), "group_mean", group_size=2)
+    assert_close((loss * mask * weight[:, None]).sum(), tensor(((1 + 1 + 4) / 3 + (5 + 5 + 8 + 8) / 4) / 2))
 
 
 def test_a_row_without_tokens_adds_nothing() -> None:

@@ -7,19 +7,13 @@ from pydantic import TypeAdapter
 
 from service.domain.datasets import AnyDataset
 from service.domain.errors import Invalid
-from worker.training import data, tiny
-from worker.training.data import Encoder
-
-CHAT = (
-    "{% for m in messages %}[{{ m.role }}]{{ m.content }}{{ eos_token }}{% endfor %}"
-    "{% if add_generation_prompt %}[assistant]{% endif %}"
-)
+from worker.training import data
 
 
 def _load(path: Path, lines: list[str], **fields: Any) -> list[dict[str, Any]]:
     path.write_text("\n".join(lines))
     dataset: AnyDataset = TypeAdapter(AnyDataset).validate_python({"source": "file-1"} | fields)
-    return data.load(dataset, {"file-1": str(path)}, "dataset")
+    return data.load(dataset, {"file-1": str(path)}, "dataset")  # type: ignore[arg-type]
 
 
 def _refused(call: Any) -> str:
@@ -45,55 +39,6 @@ def test_a_missing_column_names_row_purpose_and_remedy() -> None:
     needs = [("messages",), ("prompt", "answer")]
     message = _refused(lambda: data.require(rows, needs, "dataset", "grpo"))
     assert message == "dataset, row 2 has `prompt`, `text`; grpo needs `messages` or `prompt` + `answer`"
-
-
-def test_completions_end_with_eos_and_lose_their_end_when_too_long() -> None:
-    words = tiny.tokenizer()
-    encoder = Encoder(words, "auto", "dataset")
-    row = {"prompt": "ab", "completion": "<think>c</think>"}
-    (whole,) = encoder.pairs([row], 100)
-    assert whole.prompt == words("ab")["input_ids"]
-    assert whole.completion == [*words("<think>c</think>")["input_ids"], words.eos_token_id]
-    assert encoder.pairs([row], 4)[0].completion == whole.completion[:2]
-
-
-def test_a_prompt_that_leaves_no_room_is_refused() -> None:
-    encoder = Encoder(tiny.tokenizer(), "auto", "dataset")
-    assert "row 1 has a prompt of 5 tokens" in _refused(lambda: encoder.prompts([{"prompt": "abcde"}], 5))
-    assert "empty prompt" in _refused(lambda: encoder.prompts([{"prompt": ""}], 5))
-
-
-def test_messages_are_written_with_the_models_template_and_the_last_turn_is_learned() -> None:
-    words = tiny.tokenizer()
-    words.chat_template = CHAT
-    turns = [("user", "a"), ("assistant", "b"), ("user", "c"), ("assistant", "d")]
-    row = {"messages": [{"role": role, "content": content} for role, content in turns]}
-    (pair,) = Encoder(words, "auto", "dataset").pairs([row], 1000)
-    assert words.decode(pair.prompt) == "[user]a<eos>[assistant]b<eos>[user]c<eos>[assistant]"
-    assert words.decode(pair.completion) == "d<eos>"
-
-
-def test_plain_prompts_become_messages_unless_the_template_is_text() -> None:
-    words = tiny.tokenizer()
-    words.chat_template = CHAT
-    row = {"prompt": "a", "completion": "b"}
-    shown = {
-        template: words.decode(Encoder(words, template, "dataset").prompts([row], 100)[0])
-        for template in ("auto", "text")
-    }
-    assert shown == {"auto": "[user]a<eos>[assistant]", "text": "a"}
-    (pair,) = Encoder(words, "auto", "dataset").pairs([row], 100)
-    assert words.decode(pair.completion) == "b<eos>"
-
-
-def test_a_chat_needs_a_template_and_an_assistant() -> None:
-    message = _refused(lambda: Encoder(tiny.tokenizer(), "chat", "dataset"))
-    assert message.startswith("dataset.template is chat")
-    row = {"messages": [{"role": "user", "content": "a"}]}
-    assert "no chat template" in _refused(lambda: Encoder(tiny.tokenizer(), "auto", "dataset").pairs([row], 9))
-    words = tiny.tokenizer()
-    words.chat_template = CHAT
-    assert "role 'assistant'" in _refused(lambda: Encoder(words, "auto", "dataset").pairs([row], 9))
 
 
 def test_each_epoch_shows_every_row_once_in_an_order_of_its_own() -> None:
@@ -123,3 +68,36 @@ def test_a_dataset_that_is_wholly_held_out_is_refused() -> None:
     rows = [{"prompt": "a", "answer": "1"}]
     with pytest.raises(Invalid, match="every row of dataset is in eval_dataset too"):
         data.without(rows, rows)
+
+
+def test_a_prompt_is_the_same_question_as_its_message() -> None:
+    asked = {"role": "user", "content": "1+1?", "name": None}
+    rows: list[data.Row] = [
+        {"prompt": "1+1?", "completion": "2"},
+        {"prompt": [asked], "answer": "2"},
+        {"messages": [asked, {"role": "assistant", "content": "2"}]},
+        {"prompt": "2+2?", "answer": "4"},
+    ]
+    assert data.without(rows, [{"prompt": "1+1?", "answer": "2"}]) == rows[3:]
+
+
+def test_preferences_and_texts_are_held_out_too() -> None:
+    asked, good = {"role": "user", "content": "1+1?"}, {"role": "assistant", "content": "2"}
+    pair = {"chosen": [asked, good], "rejected": [asked, {"role": "assistant", "content": "3"}]}
+    assert data.question(pair) == [asked]
+    assert data.without([pair, {"text": "a"}, {"text": "b"}], [{"prompt": "1+1?"}, {"text": "a"}]) == [{"text": "b"}]
+
+
+def test_a_preference_has_two_answers() -> None:
+    assert data.answered({"prompt": "1+1?", "chosen": "2", "rejected": "3"}, "rejected")["completion"] == "3"
+    talk = [{"role": "user", "content": "1+1?"}, {"role": "assistant", "content": "2"}]
+    assert data.conversation(data.answered({"chosen": talk, "rejected": talk[:1]}, "chosen")) == talk
+
+
+def test_rewards_and_people_read_a_conversation_as_text() -> None:
+    system, user = (
+        {"role": "system", "content": "Add."},
+        {"role": "user", "content": [{"type": "text", "text": "1+1?"}]},
+    )
+    assert data.prompt_text({"prompt": "1+1?"}) == data.prompt_text({"prompt": [user]}) == "1+1?"
+    assert data.prompt_text({"prompt": [system, user]}) == "system: Add.\n\nuser: 1+1?"

@@ -1,10 +1,12 @@
+from typing import Any
+
 import pytest
 import torch
 from torch import Tensor
 from torch.testing import assert_close
 
 from worker.training import head
-from worker.training.head import Head
+from worker.training.head import PLAIN, Head, Transform
 
 
 @pytest.fixture(params=[8, 10_000])
@@ -43,6 +45,41 @@ def test_the_tiled_heads_gradient_is_that_of_finite_differences(tile: None) -> N
         return Head(weight, bias, torch.float64).logprobs(hidden, target, 1.3)
 
     assert torch.autograd.gradcheck(logprobs, (hidden, weight, bias))
+
+
+TRANSFORMS = [PLAIN, Transform(scale=0.3), Transform(cap=2.0), Transform(scale=1.7, cap=1.5)]
+
+
+@pytest.mark.parametrize("transform", TRANSFORMS)
+def test_log_probs_and_entropies_are_those_of_the_whole_distribution(tile: None, transform: Transform) -> None:
+    hidden, weight, bias, target = _inputs(torch.float64)
+    raw = transform.scale * (hidden @ weight.T + bias)
+    logits = raw if transform.cap is None else transform.cap * (raw / transform.cap).tanh()
+    expected: Any = torch.distributions.Categorical(logits=logits / 0.7)
+    logp, entropy = Head(weight, bias, torch.float64, transform).logprobs_and_entropy(hidden, target, 0.7)
+    assert_close(logp, expected.log_prob(target))
+    assert_close(entropy, expected.entropy())
+
+
+@pytest.mark.parametrize("transform", TRANSFORMS)
+@pytest.mark.parametrize("outputs", [(0,), (1,), (0, 1)])
+def test_the_gradients_of_both_are_those_of_finite_differences(
+    tile: None, transform: Transform, outputs: tuple[int, ...]
+) -> None:
+    hidden, weight, bias, target = _inputs(torch.float64)
+
+    def chosen(hidden: Tensor, weight: Tensor, bias: Tensor) -> tuple[Tensor, ...]:
+        both = Head(weight, bias, torch.float64, transform).logprobs_and_entropy(hidden, target, 1.3)
+        return tuple(both[index] for index in outputs)
+
+    assert torch.autograd.gradcheck(chosen, (hidden, weight, bias))
+
+
+def test_frozen_weights_need_no_gradient(tile: None) -> None:
+    hidden, weight, bias, target = _inputs(torch.float32)
+    logp = Head(weight.detach(), bias.detach(), torch.float32).logprobs(hidden, target)
+    torch.autograd.backward(logp.sum())
+    assert hidden.grad is not None and weight.grad is None and bias.grad is None
 
 
 def test_no_tokens_have_no_logprobs_and_no_gradient() -> None:

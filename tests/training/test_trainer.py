@@ -36,7 +36,7 @@ def _start() -> tuple[subprocess.Popen[bytes], int]:
 
 def _give(process: subprocess.Popen[bytes], folder: Path, steps: int) -> None:
     assignment = Assignment(
-        job_id="ftjob-1", attempt=1, spec=SPEC | {"steps": steps}, directory=str(folder), model_path="tiny"
+        job_id="ftjob-1", attempt=1, spec=SPEC | {"steps": steps}, directory=str(folder), models={"tiny": "tiny"}
     )
     assert process.stdin is not None
     process.stdin.write(assignment.model_dump_json().encode() + b"\n")

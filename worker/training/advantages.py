@@ -6,13 +6,49 @@ Shapes: P prompts, G responses each, B = P*G responses, T tokens.
 import torch
 from torch import Tensor
 
+from service.domain.algorithms import AdvantageNorm
+
+STD_EPSILON = 1e-4
+
+
+def normalized(reward_PG: Tensor, norm: AdvantageNorm) -> Tensor:
+    """A_i from the rewards of each prompt's responses [P, G].
+
+    none            r_i                                        the estimator without a baseline
+    group_mean      r_i - mean r                               Dr. GRPO (arXiv:2503.20783)
+    group_std       (r_i - mean r) / (std r + 1e-4)            GRPO; std unbiased
+    batch_std       (r_i - mean r) / (std of all + 1e-4)       'Tricks or Traps' (arXiv:2508.08221), TRL's `batch`
+    leave_one_out   r_i - mean of the others                   RLOO (arXiv:2402.14740)
+    """
+    if norm == "none":
+        return reward_PG
+    centred_PG = _centred(reward_PG)
+    match norm:
+        case "group_mean":
+            return centred_PG
+        case "group_std":
+            return centred_PG / (reward_PG.std(dim=1, keepdim=True) + STD_EPSILON)
+        case "batch_std":
+            return centred_PG / (reward_PG.std() + STD_EPSILON)
+        case "leave_one_out":
+            generations = reward_PG.shape[1]
+            return centred_PG * (generations / (generations - 1))
+
 
 def group_advantages(reward_PG: Tensor) -> Tensor:
-    """A_i = (r_i - mean r) / (std r + 1e-4) within each prompt's responses, std unbiased; equal rewards give 0."""
+    """GRPO's: `normalized` by `group_std`."""
+    return normalized(reward_PG, "group_std")
+
+
+def equal_rewards(reward_PG: Tensor) -> Tensor:
+    """Which groups have nothing to compare [P]."""
+    return (reward_PG == reward_PG[:, :1]).all(dim=1)
+
+
+def _centred(reward_PG: Tensor) -> Tensor:
     centred_PG = reward_PG - reward_PG.mean(dim=1, keepdim=True)
     # Equal rewards whose mean is rounded would leave a rest of 1e-8 that the 1e-4 turns into a push.
-    centred_PG = torch.where((reward_PG == reward_PG[:, :1]).all(dim=1, keepdim=True), 0.0, centred_PG)
-    return centred_PG / (reward_PG.std(dim=1, keepdim=True) + 1e-4)
+    return torch.where(equal_rewards(reward_PG)[:, None], 0.0, centred_PG)
 
 
 def gae(reward_BT: Tensor, value_BT: Tensor, mask_BT: Tensor, gamma: float, lam: float) -> Tensor:
@@ -30,3 +66,12 @@ def on_last_token(reward_B: Tensor, mask_BT: Tensor) -> Tensor:
     """r_t: the reward of a whole response, on its last token; 0 before [B, T]."""
     last_B1 = mask_BT.sum(dim=1, keepdim=True).long() - 1
     return torch.zeros_like(mask_BT).scatter(1, last_B1, reward_B[:, None])
+
+
+def whitened(value_BT: Tensor, mask_BT: Tensor, *, keep_mean: bool = False) -> Tensor:
+    """To mean 0 (or its own) and variance 1 over all tokens; 0 where there is none."""
+    tokens = mask_BT.sum()
+    mean = (value_BT * mask_BT).sum() / tokens
+    variance = ((value_BT - mean).square() * mask_BT).sum() / (tokens - 1).clamp(min=1)
+    white_BT = (value_BT - mean) * (variance + 1e-8).rsqrt()
+    return (white_BT + mean if keep_mean else white_BT) * mask_BT

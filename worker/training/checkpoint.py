@@ -1,8 +1,9 @@
 """A checkpoint exists whole or not at all: written beside, synced, renamed, and described by a manifest of hashes.
 
 `step-00000100/` holds what transformers loads (config, safetensors, tokenizer), one safetensors file for each further
-module (`critic.safetensors`), `trainer.pt` (optimizers, step, metrics) and `manifest.json`. Together with seed and step
-these are all that the next step depends on.
+module (`critic.safetensors`), `trainer.pt` (optimizers, step, metrics, state) and `manifest.json`. Together with the
+spec these are all that the next step depends on. A policy with adapters is exported as what it computes, in weights of
+the usual shapes; the adapters themselves are in `adapter/`, in peft's format.
 """
 
 import errno
@@ -14,27 +15,55 @@ import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_model, save_model
+from torch.nn import Module
 
 from worker.training.models import Policy
 from worker.training.optim import Learner
 
-MANIFEST, TRAINER = "manifest.json", "trainer.pt"
+MANIFEST, TRAINER, ADAPTER = "manifest.json", "trainer.pt", "adapter"
 
 
-def save(directory: Path, step: int, policy: Policy, learners: dict[str, Learner], metrics: dict[str, float]) -> Path:
-    """Write the checkpoint of `step` below `directory`; OSError names the step and leaves nothing behind."""
+class Snapshot(NamedTuple):
+    """All that the next step depends on, beside the spec."""
+
+    step: int
+    policy: Policy
+    learners: dict[str, Learner]
+    """`policy` is exported as a model, others are saved beside it."""
+    modules: dict[str, Module]
+    """Weights that change without a learner."""
+    state: dict[str, Any]
+    metrics: dict[str, float]
+
+    @property
+    def beside(self) -> dict[str, Module]:
+        """The modules that get a file of their own."""
+        return {name: learner.module for name, learner in self.learners.items() if name != "policy"} | self.modules
+
+
+class Restored(NamedTuple):
+    """Where a checkpoint was made."""
+
+    step: int
+    metrics: dict[str, float]
+    state: dict[str, Any]
+
+
+def save(directory: Path, snapshot: Snapshot) -> Path:
+    """Write a checkpoint below `directory`; OSError names the step and leaves nothing behind."""
+    step = snapshot.step
     final = directory / f"step-{step:08d}"
     partial = directory / f".{final.name}.partial"
     shutil.rmtree(partial, ignore_errors=True)
     try:
         with _naming(step):
             partial.mkdir(parents=True)
-            _write(partial, step, policy, learners, metrics)
+            _write(partial, snapshot)
             _sync(partial)
             shutil.rmtree(final, ignore_errors=True)  # a torn or outdated one of an earlier attempt
             partial.rename(final)
@@ -44,14 +73,16 @@ def save(directory: Path, step: int, policy: Policy, learners: dict[str, Learner
     return final
 
 
-def restore(path: Path, learners: dict[str, Learner]) -> tuple[int, dict[str, float]]:
-    """Put optimizers and further modules back (the policy is loaded like any model); returns step and metrics."""
+def restore(path: Path, learners: dict[str, Learner], modules: dict[str, Module]) -> Restored:
+    """Put optimizers and further modules back; the policy was loaded by `loading.py`."""
     state = torch.load(path / TRAINER, map_location="cpu", weights_only=True)
     for name, learner in learners.items():
         if name != "policy":
             load_model(learner.module, path / f"{name}.safetensors")
-        learner.optimizer.load_state_dict(state["optimizers"][name])
-    return int(state["step"]), dict(state["metrics"])
+        learner.restore(state["optimizers"][name])
+    for name, module in modules.items():
+        load_model(module, path / f"{name}.safetensors")
+    return Restored(int(state["step"]), dict(state["metrics"]), dict(state["state"]))
 
 
 def verify(path: Path) -> None:
@@ -66,16 +97,24 @@ def verify(path: Path) -> None:
             raise OSError(errno.EIO, f"checkpoint {path.name} is damaged: {entry['name']} differs from the manifest")
 
 
-def _write(directory: Path, step: int, policy: Policy, learners: dict[str, Learner], metrics: dict[str, float]) -> None:
-    policy.model.save_pretrained(directory)
-    policy.tokenizer.save_pretrained(directory)
-    for name, learner in learners.items():
-        if name != "policy":
-            save_model(learner.module, str(directory / f"{name}.safetensors"))
-    optimizers = {name: learner.optimizer.state_dict() for name, learner in learners.items()}
+def _write(directory: Path, snapshot: Snapshot) -> None:
+    _export(directory, snapshot.policy)
+    for name, module in snapshot.beside.items():
+        save_model(module, str(directory / f"{name}.safetensors"))
+    optimizers = {name: learner.state() for name, learner in snapshot.learners.items()}
+    trainer = {"step": snapshot.step, "metrics": snapshot.metrics, "state": snapshot.state, "optimizers": optimizers}
     with (directory / TRAINER).open("wb") as file:
-        torch.save({"step": step, "metrics": metrics, "optimizers": optimizers}, file)
-    (directory / MANIFEST).write_text(json.dumps(_manifest(directory, step), indent=1))
+        torch.save(trainer, file)
+    (directory / MANIFEST).write_text(json.dumps(_manifest(directory, snapshot.step), indent=1))
+
+
+def _export(directory: Path, policy: Policy) -> None:
+    policy.tokenizer.save_pretrained(directory)
+    if policy.adapters is None:
+        policy.model.save_pretrained(directory)
+    else:
+        policy.model.save_pretrained(directory, state_dict=dict(policy.weights(torch.device("cpu"))))
+        policy.adapters.save(directory / ADAPTER)
 
 
 def _manifest(directory: Path, step: int) -> dict[str, Any]:

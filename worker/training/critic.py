@@ -1,36 +1,47 @@
-"""The critic V_phi: the policy's backbone in weights of its own, and a scalar head that starts at 0.
+"""The critic V_phi: a backbone in weights of its own, the policy's or another model's, and a scalar head.
+
+The head starts at 0, or where a reward model's does: then V at first says everywhere what the response so far is worth.
+The critic is trained whole also where the policy has adapters: it starts further from its goal than the policy does.
 
 Shapes: B rows, T completion tokens, H hidden units.
 """
 
-import copy
 from collections.abc import Sequence
+from pathlib import Path
 
 import torch
+from safetensors.torch import load_file
 from torch import Tensor, nn
 
-from worker.training.batching import Padded, Tokens, micro_batches, pad
+from service.domain.errors import Invalid
+from worker.training.batching import MicroBatch, Tokens, micro_batches, pad
 from worker.training.logprobs import at
 from worker.training.models import Policy
+from worker.training.recompute import recompute
+from worker.training.scorer import HEAD
+from worker.training.setup import Setup
+
+FIELD = "algorithm.critic_model"
 
 
 class Critic(nn.Module):
     """V(q, o_<t): what reward a response will end with, judged before its token t."""
 
     def __init__(self, policy: Policy) -> None:
+        """Takes over the policy's backbone."""
         super().__init__()
-        self.backbone = copy.deepcopy(policy.model.base_model)
+        self.backbone = policy.model.base_model
         self.head = nn.Linear(policy.head.weight_VH.shape[1], 1, device=policy.device)
         nn.init.zeros_(self.head.weight)
         nn.init.zeros_(self.head.bias)
-        self._autocast, self._device = policy.autocast, policy.device
+        self._autocast, self._device, self.packing = policy.autocast, policy.device, policy.packing
 
-    def forward(self, batch: Padded) -> Tensor:
+    def forward(self, batch: MicroBatch) -> Tensor:
         """V at each completion token [B, T]; 0 where there is none."""
+        inputs, present_BT = batch.inputs(self.packing), batch.mask_BT.bool()
         with self._autocast():
-            hidden_BLH = self.backbone(input_ids=batch.input_BL, use_cache=False).last_hidden_state
-        present_BT = batch.mask_BT.bool()
-        value_N = self.head(at(hidden_BLH, batch.position_BT, present_BT).float())[:, 0]
+            hidden_BLH = self.backbone(input_ids=inputs.input_BL, use_cache=False, **inputs.state).last_hidden_state
+        value_N = self.head(at(hidden_BLH, inputs.position_BT, present_BT).float())[:, 0]
         return torch.zeros_like(batch.mask_BT).masked_scatter(present_BT, value_N)
 
     @torch.no_grad()
@@ -38,10 +49,28 @@ class Critic(nn.Module):
         """V of all sequences, without gradient [B, T]."""
         width = max(len(row.completion) for row in sequences)
         value_BT = torch.zeros(len(sequences), width, device=self._device)
-        for rows in micro_batches(sequences, range(len(sequences)), budget):
+        for rows in micro_batches(sequences, range(len(sequences)), budget, self.packing):
             part_BT = self(pad([sequences[row] for row in rows], self._device))
             value_BT[rows, : part_BT.shape[1]] = part_BT
         return value_BT
+
+
+def build(setup: Setup, name: str | None) -> Critic:
+    """The critic that starts from the model of that name, or from the one that the policy starts from.
+
+    Invalid if their tokenizers differ: the critic reads the policy's tokens.
+    """
+    made = setup.load(name, FIELD) if name else setup.load(setup.spec.model)
+    if made.tokenizer.get_vocab() != setup.policy.tokenizer.get_vocab():
+        message = f"{FIELD} '{name}' has another vocabulary than model '{setup.spec.model}'; name one with the same"
+        raise Invalid(message, param=FIELD)
+    critic = Critic(made)
+    head = Path(setup.models[name]) / f"{HEAD}.safetensors" if name else None
+    if head and head.is_file():
+        critic.head.load_state_dict(load_file(head, device=str(made.device)))
+    if setup.spec.gradient_checkpointing:
+        recompute(critic.backbone)
+    return critic
 
 
 def explained_variance(return_BT: Tensor, value_BT: Tensor, mask_BT: Tensor) -> float:

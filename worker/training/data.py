@@ -1,30 +1,30 @@
-"""Rows to token ids: where rows come from, what an algorithm needs of them, and which of them make up a step.
+"""Rows: where they come from, what an algorithm needs of them, and which of them make up a step.
 
-Row shapes: `prompt` + `completion`, or `messages` (whose last one, the assistant's, is learned) for SFT;
-`prompt` + `answer` for RL.
+Their shapes are in `service/domain/shapes.py`; `encode.py` makes token ids of them.
 """
 
 import json
 from collections.abc import Iterable, Mapping, Sequence
 from functools import lru_cache
+from itertools import takewhile
 from pathlib import Path
 from typing import Any
 
 import torch
-from transformers import PreTrainedTokenizerBase
 
-from service.domain.datasets import AnyDataset, FileData, Template
+from service.domain.datasets import FileData, PlainDataset
 from service.domain.errors import Invalid
+from service.domain.messages import text_of
 from worker.training import linear_algebra
-from worker.training.batching import Tokens
 
 Row = dict[str, Any]
+Message = dict[str, Any]
 
 
-def load(dataset: AnyDataset, files: Mapping[str, str], field: str) -> list[Row]:
+def load(dataset: PlainDataset, files: Mapping[str, str], field: str) -> list[Row]:
     """All rows of a dataset; `field` (`dataset` or `eval_dataset`) is named when they cannot be read."""
     if not isinstance(dataset, FileData):
-        return [dict(row) for row in linear_algebra.rows(dataset)]
+        return [{**row, "difficulty": len(row["completion"])} for row in linear_algebra.rows(dataset)]
     path = files.get(dataset.source)
     if path is None:
         raise Invalid(f"{field}.source '{dataset.source}' is no file of this job; upload it", param=f"{field}.source")
@@ -58,7 +58,50 @@ def without(rows: list[Row], held_out: Sequence[Row]) -> list[Row]:
 
 
 def _question(row: Row) -> str:
-    return str(row["prompt"]) if row.get("prompt") is not None else json.dumps((row.get("messages") or [])[:-1])
+    said = [{name: value for name, value in message.items() if value is not None} for message in question(row)]
+    return json.dumps(said, sort_keys=True)
+
+
+def question(row: Row) -> list[Message]:
+    """What comes before a row's answer, as messages."""
+    if (prompt := row.get("prompt")) is not None:
+        return prompt if isinstance(prompt, list) else [_message("user", str(prompt))]
+    if row.get("messages"):
+        return list(row["messages"][:-1])
+    if isinstance(row.get("chosen"), list):
+        pairs = zip(row["chosen"], row["rejected"], strict=False)
+        return [chosen for chosen, _ in takewhile(lambda pair: pair[0] == pair[1], pairs)]
+    return [_message("user", str(row.get("text", "")))]
+
+
+def conversation(row: Row) -> list[Message]:
+    """All messages of a row, its answer last."""
+    if row.get("messages") is not None:
+        return list(row["messages"])
+    completion = row["completion"]
+    return [*question(row), *(completion if isinstance(completion, list) else [_message("assistant", completion)])]
+
+
+def answered(row: Row, column: str) -> Row:
+    """A preference as a row for SFT, with the answer of `column`, `chosen` or `rejected`."""
+    if row.get("prompt") is None:
+        return {"messages": row[column], "tools": row.get("tools")}
+    return {"prompt": row["prompt"], "completion": row[column], "tools": row.get("tools")}
+
+
+def prompt_text(row: Row) -> str:
+    """A row's `prompt` for rewards and for people: the text of its only message, or all messages with their roles."""
+    prompt = row["prompt"]
+    if not isinstance(prompt, list):
+        return str(prompt)
+    texts = [text_of(message.get("content")) for message in prompt]
+    if len(texts) == 1:
+        return texts[0]
+    return "\n\n".join(f"{message['role']}: {text}" for message, text in zip(prompt, texts, strict=True))
+
+
+def _message(role: str, content: str) -> Message:
+    return {"role": role, "content": content}
 
 
 def require(rows: Sequence[Row], needs: Iterable[tuple[str, ...]], field: str, purpose: str) -> None:
@@ -69,90 +112,6 @@ def require(rows: Sequence[Row], needs: Iterable[tuple[str, ...]], field: str, p
             wanted = " or ".join(" + ".join(f"`{name}`" for name in names) for names in alternatives)
             has = ", ".join(f"`{name}`" for name in row) or "nothing"
             raise Invalid(f"{field}, row {index + 1} has {has}; {purpose} needs {wanted}", param=field)
-
-
-class Encoder:
-    """Turns rows into token ids, with the model's own chat template where the dataset asks for it."""
-
-    def __init__(self, tokenizer: PreTrainedTokenizerBase, template: Template, field: str) -> None:
-        self._tokenizer, self._field = tokenizer, field
-        has_template = bool(getattr(tokenizer, "chat_template", None))
-        if template == "chat" and not has_template:
-            message = f"{field}.template is chat, but the model's tokenizer has no chat template; set it to text"
-            raise Invalid(message, param=f"{field}.template")
-        self._chat = has_template and template != "text"
-
-    def prompts(self, rows: Sequence[Row], room: int) -> list[list[int]]:
-        """What the policy is asked, ready to be answered; each may have at most `room` tokens."""
-        texts = [row["prompt"] for row in rows]
-        prompts = [self._turns([_user(text)]) for text in texts] if self._chat else self._text(texts)
-        for index, prompt in enumerate(prompts):
-            self._check_prompt(index, prompt, room)
-        return prompts
-
-    def pairs(self, rows: Sequence[Row], max_length: int) -> list[Tokens]:
-        """Prompts and completions for SFT, ended by eos; what exceeds `max_length` is cut off the end."""
-        plain = [row for row in rows if not self._is_chat(row)]
-        prompts = iter(self._text([row["prompt"] for row in plain]))
-        completions = iter(self._text([row["completion"] for row in plain], special=False))
-        encoded = []
-        for index, row in enumerate(rows):
-            pair = self._conversation(index, row) if self._is_chat(row) else Tokens(next(prompts), next(completions))
-            self._check_prompt(index, pair.prompt, max_length)
-            encoded.append(self._ended(pair, max_length))
-        return encoded
-
-    def _is_chat(self, row: Row) -> bool:
-        return row.get("messages") is not None or self._chat
-
-    def _text(self, texts: list[str], special: bool = True) -> list[list[int]]:
-        if not texts:
-            return []
-        ids: list[list[int]] = self._tokenizer(texts, add_special_tokens=special)["input_ids"]
-        return ids
-
-    def _turns(self, messages: list[dict[str, Any]], answered: bool = False) -> list[int]:
-        render: Any = self._tokenizer.apply_chat_template
-        return list(render(messages, add_generation_prompt=not answered, tokenize=True, return_dict=False))
-
-    def _conversation(self, index: int, row: Row) -> Tokens:
-        """A chat, cut where the assistant's last turn begins."""
-        messages = row.get("messages") or [_user(row["prompt"]), {"role": "assistant", "content": row["completion"]}]
-        if not getattr(self._tokenizer, "chat_template", None):
-            raise self._refusal(
-                index, "has `messages`, but the model has no chat template; use `prompt` + `completion`"
-            )
-        if messages[-1].get("role") != "assistant":
-            raise self._refusal(
-                index, "has `messages` that do not end with role 'assistant'; there is nothing to learn"
-            )
-        prompt, whole = self._turns(messages[:-1]), self._turns(messages, answered=True)
-        if whole[: len(prompt)] != prompt:
-            prompt = self._turns(messages[:-1], answered=True)  # a template without a generation prompt of its own
-        if whole[: len(prompt)] != prompt:
-            raise self._refusal(index, "is rewritten by the chat template when the answer follows; use plain text rows")
-        return Tokens(prompt, whole[len(prompt) :])
-
-    def _ended(self, pair: Tokens, max_length: int) -> Tokens:
-        eos = self._tokenizer.eos_token_id
-        completion = pair.completion if eos in pair.completion or eos is None else [*pair.completion, int(eos)]
-        return Tokens(pair.prompt, completion[: max_length - len(pair.prompt)])
-
-    def _check_prompt(self, index: int, prompt: list[int], limit: int) -> None:
-        if not prompt:
-            raise self._refusal(index, "has an empty prompt; give it some text")
-        if len(prompt) >= limit:
-            raise self._refusal(
-                index,
-                f"has a prompt of {len(prompt)} tokens, which leaves no room in {limit}; shorten it or raise the limit",
-            )
-
-    def _refusal(self, index: int, message: str) -> Invalid:
-        return Invalid(f"{self._field}, row {index + 1} {message}", param=self._field)
-
-
-def _user(text: str) -> dict[str, str]:
-    return {"role": "user", "content": text}
 
 
 def batch(rows: int, seed: int, step: int, size: int) -> list[int]:

@@ -1,79 +1,133 @@
-"""Held-out rows: answered greedily and scored; for SFT also how surprised the model is by the right completions."""
+"""Held-out rows: answered and scored; and how surprised the model is by their right completions.
+
+    pass@k = mean over prompts of 1 - C(n - c, k) / C(n, k)
+
+for n responses of which c are right: the chance that one of k drawn from them is (Chen et al. 2021, arXiv:2107.03374,
+equation 1; unbiased, unlike 1 - (1 - c/n)^k).
+"""
+
+from math import comb, exp
 
 from service.domain.rewards import AnyReward, MathReward
-from service.domain.specs import JobSpec, LossAggregation
+from service.domain.specs import JobSpec
+from service.domain.supervised import SFTAggregation, SFTSpec
 from worker.training import data
 from worker.training.aggregate import row_weights
 from worker.training.batching import Tokens, lengths
-from worker.training.data import Encoder, Row
+from worker.training.data import Row
+from worker.training.encode import Encoder
 from worker.training.events import Sample
 from worker.training.logprobs import frozen_logprobs
-from worker.training.models import Policy
-from worker.training.rewards.pool import RewardPool
+from worker.training.rewards.registry import rules
 from worker.training.rollout import Responses, Sampling, generate
-from worker.training.scoring import judge
+from worker.training.scoring import Judged, judge
+from worker.training.setup import Setup
 
 DEFAULT_COMPLETION_LENGTH = 512
+LARGEST = 700.0  # nats whose exponential is still a float
+STEP = -1  # of the random numbers: no step of the training, and the same for every evaluation
 
 
 def rewards(spec: JobSpec) -> list[AnyReward]:
-    """What scores the responses of a job: its own rewards, or mathematical equality where it only evaluates."""
-    return spec.rewards or ([MathReward()] if spec.eval_dataset else [])
+    """The rules that score responses: the job's own, or mathematical equality where it only evaluates."""
+    if spec.rewards or spec.eval_dataset is None or spec.algorithm.type == "reward_model":
+        return rules(spec.rewards)
+    return [MathReward()]
 
 
 class Evaluation:
-    """The same questions to each version of the policy."""
+    """The same questions to each version of the policy, sampled with the same random numbers."""
 
-    def __init__(self, spec: JobSpec, policy: Policy, rows: list[Row], pool: RewardPool) -> None:
-        self._spec, self._policy, self._pool = spec, policy, pool
-        supervised = spec.algorithm.type == "sft"
-        needs = [("prompt", "answer"), *([("messages",), ("prompt", "completion")] if supervised else [])]
-        data.require(rows, needs, "eval_dataset", f"evaluation of {spec.algorithm.type}")
-        template = spec.eval_dataset.template if spec.eval_dataset else "auto"
-        encoder = Encoder(policy.tokenizer, template, "eval_dataset")
+    def __init__(self, setup: Setup, rows: list[Row]) -> None:
+        spec, policy = setup.spec, setup.policy
+        assert spec.eval_dataset is not None
+        encoder = Encoder(policy.tokenizer, spec.eval_dataset.template, "eval_dataset")
+        data.require(rows, _needs(spec), "eval_dataset", f"evaluation of {spec.algorithm.type}")
+        self._setup, self._spec = setup, spec.evaluation
         self._max_tokens = min(_max_tokens(spec), policy.context // 2)
         self._asked = [row for row in rows if row.get("prompt") is not None and row.get("answer") is not None]
         self._prompts = encoder.prompts(self._asked, policy.context - self._max_tokens)
-        known = [row for row in rows if row.get("messages") is not None or row.get("completion") is not None]
-        limit = min(getattr(spec.algorithm, "max_length", policy.context), policy.context)
-        self._known = encoder.pairs(known, limit) if supervised else []
+        self._known = _known(setup, encoder, rows)
 
     def run(self) -> tuple[dict[str, float], list[Sample]]:
         """The metrics of the policy as it is now, and some of its responses."""
         metrics, samples = self._answer() if self._asked else ({}, [])
-        return metrics | self._loss(), samples
+        return metrics | (self._surprise() if self._known else {}), samples
 
     def _answer(self) -> tuple[dict[str, float], list[Sample]]:
-        judged = judge(self._pool, self._policy, self._asked, self._responses())
-        metrics = {
-            "eval/accuracy": judged.accuracy,
-            "eval/reward": sum(judged.totals) / len(judged.totals),
-            "eval/truncated": judged.truncated,
-            "eval/completion_length": judged.completion_length,
-        }
-        return metrics, judged.samples("eval", self._spec.samples_per_step)
+        rows = [row for row in self._asked for _ in range(self._spec.num_generations)]
+        judged = judge(self._setup, rows, self._responses())
+        metrics = _metrics(judged, self._spec.num_generations, self._spec.pass_at)
+        return metrics, judged.samples("eval", self._setup.spec.samples_per_step)
 
     def _responses(self) -> Responses:
-        size, how = self._spec.evaluation.batch_size, Sampling(self._max_tokens, temperature=0.0)
-        parts = [
-            generate(self._policy, self._prompts[start : start + size], how)
-            for start in range(0, len(self._prompts), size)
-        ]
-        sequences = [sequence for part in parts for sequence in part.sequences]
-        truncated = [cut for part in parts for cut in part.truncated]
-        return Responses(sequences, parts[0].logp_BC, parts[0].entropy, truncated)
+        setup, spec = self._setup, self._spec
+        how = Sampling(
+            self._max_tokens,
+            spec.temperature,
+            spec.num_generations,
+            setup.spec.seed,
+            STEP,
+            top_k=spec.top_k,
+            top_p=spec.top_p,
+        )
+        most = spec.batch_size * spec.num_generations
+        return setup.rollouts.run(lambda size: generate(setup.policy, self._prompts, how, min(size, most)))
 
-    def _loss(self) -> dict[str, float]:
-        """Mean negative log-likelihood of a completion token."""
-        return {"eval/loss": completion_loss(self._policy, self._known, self._spec)} if self._known else {}
+    def _surprise(self) -> dict[str, float]:
+        """The loss as in training, and the perplexity: e to the mean negative log-likelihood of a token."""
+        setup = self._setup
+        length_B = lengths(self._known, setup.policy.device)
+        logp_BT = setup.tokens.run(lambda size: frozen_logprobs(setup.policy, self._known, 1.0, size))
+        modes: list[SFTAggregation] = [_aggregation(setup.spec), "token_mean"]
+        loss, mean = (float(-(logp_BT.sum(1) * row_weights(length_B, mode)).sum()) for mode in modes)
+        return {"eval/loss": loss, "eval/perplexity": exp(min(mean, LARGEST))}
 
 
-def completion_loss(policy: Policy, sequences: list[Tokens], spec: JobSpec) -> float:
-    """The loss of the right completions, aggregated as in training."""
-    mode: LossAggregation = getattr(spec.algorithm, "loss_aggregation", "token_mean")
-    logp_BT = frozen_logprobs(policy, sequences, 1.0, spec.micro_batch_tokens)
-    weight_B = row_weights(lengths(sequences, policy.device), mode)
-    return float(-(logp_BT.sum(1) * weight_B).sum())
+def pass_at(k: int, right: int, of: int) -> float:
+    """The chance that one of k is right, drawn from `of` responses to a prompt of which `right` are."""
+    return 1 - comb(of - right, k) / comb(of, k)
+
+
+def _metrics(judged: Judged, generations: int, at: list[int]) -> dict[str, float]:
+    metrics = {
+        "eval/reward": sum(judged.totals) / len(judged.totals),
+        "eval/truncated": judged.truncated,
+        "eval/completion_length": judged.completion_length,
+        **{name.replace("reward/", "eval/rewards/"): value for name, value in judged.reward_metrics().items()},
+    }
+    if judged.accuracy is None:
+        return metrics
+    groups = [judged.correct[start : start + generations] for start in range(0, len(judged.correct), generations)]
+    chances = {k: [pass_at(k, sum(group), generations) for group in groups] for k in at}
+    metrics |= {f"eval/pass@{k}": sum(each) / len(each) for k, each in chances.items()}
+    return {"eval/accuracy": judged.accuracy, **metrics}
+
+
+def _needs(spec: JobSpec) -> list[tuple[str, ...]]:
+    """The shapes that can be evaluated: with an answer, or, where that is what is trained, with a completion."""
+    match spec.algorithm:
+        case SFTSpec() as sft:
+            text: list[tuple[str, ...]] = [("text",)] if sft.loss_on == "all" else []
+            return [("prompt", "answer"), ("prompt", "completion"), ("messages",), *text]
+        case _:
+            return [("prompt", "answer")]
+
+
+def _known(setup: Setup, encoder: Encoder, rows: list[Row]) -> list[Tokens]:
+    """Those of the rows that say how they go on, cut and marked as in training."""
+    limit, spec = setup.policy.context, setup.spec.algorithm
+    shapes = [("prompt", "completion"), ("messages",), *_needs(setup.spec)[3:]]
+    known = [row for row in rows if any(all(row.get(name) is not None for name in shape) for shape in shapes)]
+    if not known:
+        return []
+    if isinstance(spec, SFTSpec):
+        return encoder.pairs(known, min(spec.max_length, limit), spec.loss_on, spec.truncation).sequences
+    return encoder.pairs(known, limit).sequences
+
+
+def _aggregation(spec: JobSpec) -> SFTAggregation:
+    return spec.algorithm.loss_aggregation if isinstance(spec.algorithm, SFTSpec) else "token_mean"
 
 
 def _max_tokens(spec: JobSpec) -> int:

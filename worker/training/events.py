@@ -24,8 +24,8 @@ class Assignment(Message):
     spec: dict[str, Any]
     directory: str
     """Scratch folder of this attempt; checkpoints are written below it."""
-    model_path: str
-    """`tiny`, a directory, or a Hub id: `spec.model` resolved."""
+    models: dict[str, str]
+    """Every model that the spec names, resolved: `tiny`, a directory, or a Hub id."""
     resume_from: str | None = None
     """A whole checkpoint to go on from."""
     files: dict[str, str] = {}
@@ -49,6 +49,36 @@ class Started(Message):
     parameters: int
     device: str
     precision: str
+
+
+Side = Literal["chosen", "rejected"]
+
+
+class Segment(Message):
+    """Consecutive tokens as text, all learned or all only read."""
+
+    text: str
+    learned: bool
+
+
+class PreviewRow(Message):
+    """A row as the model sees it."""
+
+    row: int
+    """From 1."""
+    side: Side | None = None
+    """Of a pair, which one."""
+    segments: list[Segment]
+    tokens: int
+    learned_tokens: int
+    truncated: bool
+
+
+class Previewed(Message):
+    """The first rows, before the first step. Not said on resume."""
+
+    kind: Literal["previewed"] = "previewed"
+    rows: list[PreviewRow]
 
 
 class Phase(Message):
@@ -135,7 +165,7 @@ class Stopped(Message):
 
 
 Event = Annotated[
-    Started | Phase | Step | Evaluated | Sampled | Saved | Warned | Failed | Finished | Stopped,
+    Started | Previewed | Phase | Step | Evaluated | Sampled | Saved | Warned | Failed | Finished | Stopped,
     Field(discriminator="kind"),
 ]
 _adapter: TypeAdapter[Event] = TypeAdapter(Event)

@@ -4,22 +4,37 @@ Shapes: B rows, T completion tokens, N = all tokens that count, H hidden units.
 """
 
 from collections.abc import Sequence
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
-from worker.training.batching import Padded, Tokens, micro_batches, pad
+from worker.training.batching import MicroBatch, Tokens, micro_batches, pad
 from worker.training.models import Policy
 
 
-def completion_logprobs(policy: Policy, batch: Padded, temperature: float = 1.0) -> Tensor:
-    """log pi(o_t | q, o_<t) under the distribution at `temperature` [B, T]; 0 where there is no token."""
+class Predicted(NamedTuple):
+    """What a policy says of given completions [B, T]; 0 where there is no token."""
+
+    logp_BT: Tensor
+    entropy_BT: Tensor | None
+    """Of the distributions from which the tokens came, where it was asked for."""
+
+
+def predict(policy: Policy, batch: MicroBatch, temperature: float = 1.0, entropy: bool = False) -> Predicted:
+    """log pi(o_t | q, o_<t) under the distribution at `temperature`, and its entropy."""
+    inputs, present_BT = batch.inputs(policy.packing), batch.mask_BT.bool()
     with policy.autocast():
-        hidden_BLH = policy.hidden(batch.input_BL, use_cache=False)
-    present_BT = batch.mask_BT.bool()
-    hidden_NH = at(hidden_BLH, batch.position_BT, present_BT)
-    logp_N = policy.head.logprobs(hidden_NH, batch.target_BT[present_BT], temperature)
-    return torch.zeros_like(batch.mask_BT, dtype=logp_N.dtype).masked_scatter(present_BT, logp_N)
+        hidden_BLH = policy.hidden(inputs.input_BL, use_cache=False, **inputs.state)
+    hidden_NH, target_N = at(hidden_BLH, inputs.position_BT, present_BT), batch.target_BT[present_BT]
+    if not entropy:
+        return Predicted(_spread(policy.head.logprobs(hidden_NH, target_N, temperature), present_BT), None)
+    logp_N, entropy_N = policy.head.logprobs_and_entropy(hidden_NH, target_N, temperature)
+    return Predicted(_spread(logp_N, present_BT), _spread(entropy_N, present_BT))
+
+
+def _spread(value_N: Tensor, present_BT: Tensor) -> Tensor:
+    return torch.zeros_like(present_BT, dtype=value_N.dtype).masked_scatter(present_BT, value_N)
 
 
 def at(hidden_BLH: Tensor, position_BT: Tensor, present_BT: Tensor) -> Tensor:
@@ -34,8 +49,8 @@ def frozen_logprobs(policy: Policy, sequences: Sequence[Tokens], temperature: fl
     """The same for all sequences, without gradient [B, T]."""
     width = max(len(row.completion) for row in sequences)
     logp_BT = torch.zeros(len(sequences), width, device=policy.device)
-    for rows in micro_batches(sequences, range(len(sequences)), budget):
+    for rows in micro_batches(sequences, range(len(sequences)), budget, policy.packing):
         batch = pad([sequences[row] for row in rows], policy.device)
-        part_BT = completion_logprobs(policy, batch, temperature)
+        part_BT = predict(policy, batch, temperature).logp_BT
         logp_BT[rows, : part_BT.shape[1]] = part_BT
     return logp_BT

@@ -9,9 +9,11 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from time import perf_counter
 
+from service.domain.datasets import RejectionSamplingData
 from service.domain.specs import JobSpec
-from worker.training import checkpoint, data, evaluate, models, registry
-from worker.training.evaluate import Evaluation
+from worker.training import checkpoint, data, evaluate, loading, models, registry, rejection
+from worker.training.checkpoint import Snapshot
+from worker.training.early_stopping import EarlyStopping
 from worker.training.events import (
     Assignment,
     Evaluated,
@@ -19,6 +21,7 @@ from worker.training.events import (
     Failed,
     Finished,
     Phase,
+    Previewed,
     Sample,
     Sampled,
     Saved,
@@ -27,9 +30,11 @@ from worker.training.events import (
     Stopped,
     Warned,
 )
-from worker.training.models import Policy
+from worker.training.finite import NotFinite
+from worker.training.preview import preview
 from worker.training.rewards.pool import RewardPool
-from worker.training.setup import Algorithm, Setup
+from worker.training.setup import Algorithm, Evaluator, Setup, State
+from worker.training.watch import Watch
 
 ShouldStop = Callable[[], bool]
 
@@ -42,47 +47,55 @@ def run(assignment: Assignment, should_stop: ShouldStop) -> Iterator[Event]:
     with RewardPool(evaluate.rewards(spec)) as pool:
         if assignment.resume_from:
             checkpoint.verify(Path(assignment.resume_from))
-        policy = models.load(assignment.resume_from or assignment.model_path, spec.seed, device, spec.precision)
+        policy = loading.policy(assignment, spec, device)
         held_out = data.load(spec.eval_dataset, assignment.files, "eval_dataset") if spec.eval_dataset else []
-        loaded = data.load(spec.dataset, assignment.files, "dataset")
+        if isinstance(spec.dataset, RejectionSamplingData):
+            yield Phase(phase="sampling")
+            loaded, notes = rejection.sample(assignment, spec, spec.dataset, pool, device)
+        else:
+            loaded, notes = data.load(spec.dataset, assignment.files, "dataset"), []
         rows = data.without(loaded, held_out)
+        setup = Setup(spec, policy, assignment.models, rows, pool, assignment.files)
+        setup.warnings.extend(notes)
         if out := len(loaded) - len(rows):
-            yield Warned(message=f"{out:,} of {len(loaded):,} training rows are left out: eval_dataset asks the same")
-        algorithm = registry.build(Setup(spec, policy, assignment.model_path, rows, pool))
-        evaluation = Evaluation(spec, policy, held_out, pool) if held_out else None
-        yield from _Loop(spec, assignment, policy, algorithm, evaluation).events(should_stop)
+            setup.warnings.append(f"{out:,} of {len(loaded):,} training rows are left out: eval_dataset asks the same")
+        algorithm = registry.build(setup)
+        evaluation = registry.evaluation(setup, algorithm, held_out) if held_out else None
+        yield from _Loop(setup, assignment, algorithm, evaluation).events(should_stop)
 
 
 class _Loop:
     def __init__(
-        self,
-        spec: JobSpec,
-        assignment: Assignment,
-        policy: Policy,
-        algorithm: Algorithm,
-        evaluation: Evaluation | None,
+        self, setup: Setup, assignment: Assignment, algorithm: Algorithm, evaluation: Evaluator | None
     ) -> None:
-        self._spec, self._policy, self._algorithm, self._evaluation = spec, policy, algorithm, evaluation
+        self._setup, self._spec = setup, setup.spec
+        self._algorithm, self._evaluation = algorithm, evaluation
         self._resume_from, self._directory = assignment.resume_from, Path(assignment.directory)
+        self._patience = EarlyStopping(self._spec.early_stopping) if self._spec.early_stopping else None
+        self._watch = Watch()
         self._metrics: dict[str, float] = {}
         """Of the current step, evaluation included; a checkpoint carries them."""
+        self._ended_early = False
 
     def events(self, should_stop: ShouldStop) -> Iterator[Event]:
-        step = 0
-        if self._resume_from:
-            step, self._metrics = checkpoint.restore(Path(self._resume_from), self._algorithm.learners)
+        step = self._restore() if self._resume_from else 0
         yield self._started(step)
+        if not self._resume_from:
+            yield Previewed(rows=preview(self._setup))
+        yield from self._warnings()
         if self._resume_from:  # again: the first report may be lost
             yield Saved(step=step, directory=self._resume_from, metrics=self._metrics)
         else:
             yield from self._evaluate(0)
         stop = should_stop()
-        while step < self._spec.steps and not stop:
+        while step < self._spec.steps and not stop and not self._ended_early:
             yield Phase(phase="training")
             step += 1
-            yield from self._advance(step)
-            if broken := self._broken(step):
-                yield broken
+            try:
+                yield from self._advance(step)
+            except NotFinite as error:
+                yield from self._warnings()
+                yield _broken(error, step)
                 return
             stop = step < self._spec.steps and should_stop()
             if not stop:
@@ -90,12 +103,13 @@ class _Loop:
         yield Stopped(step=step) if stop else Finished()
 
     def _started(self, step: int) -> Started:
+        policy = self._setup.policy
         return Started(
             total_steps=self._spec.steps,
             resumed_step=step,
-            parameters=self._policy.parameters,
-            device=str(self._policy.device),
-            precision=str(self._policy.dtype).removeprefix("torch."),
+            parameters=policy.parameters,
+            device=str(policy.device),
+            precision=str(policy.dtype).removeprefix("torch."),
         )
 
     def _advance(self, step: int) -> Iterator[Event]:
@@ -104,29 +118,22 @@ class _Loop:
         seconds = perf_counter() - start
         rate = advanced.metrics["train/tokens"] / seconds
         self._metrics = advanced.metrics | {"train/tokens_per_second": rate, "time/step": seconds}
+        self._setup.warnings.extend(self._watch.look(self._metrics))
         yield Step(step=step, metrics=self._metrics)
         yield from _sampled(step, advanced.samples)
-
-    def _broken(self, step: int) -> Failed | None:
-        """The first metric that is no number: rewards come before losses, losses before gradients."""
-        name = next((name for name, value in self._metrics.items() if not math.isfinite(value)), None)
-        if name is None:
-            return None
-        return Failed(
-            category="nan",
-            message=f"{name} became {self._metrics[name]} in step {step}",
-            hint="lower optimizer.learning_rate, lengthen optimizer.warmup_steps, or set precision to fp32; "
-            "the last checkpoint is whole",
-        )
+        yield from self._warnings()
+        for name, value in self._metrics.items():
+            if not math.isfinite(value):
+                raise NotFinite(name, value, None)
 
     def _after(self, step: int) -> Iterator[Event]:
         """What is due after a step: evaluation first, so that the checkpoint carries its metrics."""
         last = step == self._spec.steps
         if last or _due(step, self._spec.evaluation.every):
             yield from self._evaluate(step)
-        if last or _due(step, self._spec.checkpoint.every):
+        if last or self._ended_early or _due(step, self._spec.checkpoint.every):
             yield Phase(phase="saving")
-            path = checkpoint.save(self._directory, step, self._policy, self._algorithm.learners, self._metrics)
+            path = checkpoint.save(self._directory, self._snapshot(step))
             yield Saved(step=step, directory=str(path), metrics=self._metrics)
 
     def _evaluate(self, step: int) -> Iterator[Event]:
@@ -137,6 +144,49 @@ class _Loop:
         self._metrics = self._metrics | metrics
         yield Evaluated(step=step, metrics=metrics)
         yield from _sampled(step, samples)
+        if self._patience and (ended := self._patience.observe(step, metrics)) and step < self._spec.steps:
+            self._ended_early = True
+            self._setup.warnings.append(ended)
+        yield from self._warnings()
+
+    def _warnings(self) -> Iterator[Event]:
+        said, self._setup.warnings[:] = list(self._setup.warnings), []
+        for message in said:
+            yield Warned(message=message)
+
+    def _snapshot(self, step: int) -> Snapshot:
+        algorithm, setup = self._algorithm, self._setup
+        state: State = {
+            "algorithm": algorithm.state(),
+            "tokens": setup.tokens.size,
+            "rollouts": setup.rollouts.size,
+            "watch": self._watch.state(),
+            "patience": self._patience.state() if self._patience else None,
+            "ended_early": self._ended_early,
+        }
+        return Snapshot(step, setup.policy, algorithm.learners, algorithm.modules(), state, self._metrics)
+
+    def _restore(self) -> int:
+        assert self._resume_from is not None
+        found = checkpoint.restore(Path(self._resume_from), self._algorithm.learners, self._algorithm.modules())
+        self._metrics, state = found.metrics, found.state
+        self._algorithm.restore(state["algorithm"])
+        self._setup.tokens.size, self._setup.rollouts.size = state["tokens"], state["rollouts"]
+        self._watch.restore(state["watch"])
+        if self._patience and state["patience"]:
+            self._patience.restore(state["patience"])
+        self._ended_early = state["ended_early"]
+        return found.step
+
+
+def _broken(error: NotFinite, step: int) -> Failed:
+    where = f", first in {error.layer}" if error.layer else ""
+    return Failed(
+        category="nan",
+        message=f"{error.metric} became {error.value} in step {step}{where}",
+        hint="lower optimizer.learning_rate, lengthen optimizer.warmup_steps, or set precision to fp32; "
+        "the last checkpoint is whole",
+    )
 
 
 def _due(step: int, every: int | None) -> bool:

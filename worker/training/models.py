@@ -2,17 +2,19 @@
 
 import contextlib
 import os
-from dataclasses import dataclass
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
 import torch
 from torch import Tensor
-from transformers import AutoModelForCausalLM, AutoTokenizer, PreTrainedModel, PreTrainedTokenizerBase
+from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer, PreTrainedModel, PreTrainedTokenizerBase
 
 from service.domain.errors import Invalid
-from worker.training import tiny
-from worker.training.head import Head
+from worker.training import logit_transform, tiny
+from worker.training.head import PLAIN, Head, Transform
+from worker.training.lora import Adapters
 
 Precision = Literal["auto", "fp32", "bf16"]
 
@@ -25,6 +27,20 @@ class Policy:
     tokenizer: PreTrainedTokenizerBase
     device: torch.device
     dtype: torch.dtype
+    transform: Transform = PLAIN
+    adapters: Adapters | None = None
+    adapted: bool = True
+    """False: computes as if it had no adapters."""
+    packing: bool = False
+    """Whether sequences may be laid end to end in one row; see `packing.py`."""
+
+    def without_adapters(self) -> "Policy":
+        """The model that the adapters are in: the same weights, no memory of its own."""
+        return replace(self, adapted=False)
+
+    def weights(self, made_on: torch.device | None = None) -> Iterator[tuple[str, Tensor]]:
+        """What a model without adapters holds that computes the same, by name; sums are made on the given device."""
+        return self.adapters.merged(made_on) if self.adapters else iter(self.model.state_dict().items())
 
     def autocast(self) -> contextlib.AbstractContextManager[Any]:
         """Where the backbone runs in the compute precision; the weights stay fp32."""
@@ -32,13 +48,15 @@ class Policy:
 
     def hidden(self, input_BL: Tensor, **state: Any) -> Tensor:
         """The backbone's last hidden states [B, L, H], without the output projection."""
-        return self.model.base_model(input_ids=input_BL, **state).last_hidden_state  # type: ignore[no-any-return]
+        with self._switched():
+            return self.model.base_model(input_ids=input_BL, **state).last_hidden_state  # type: ignore[no-any-return]
 
     @property
     def head(self) -> Head:
         """The output projection."""
         layer: Any = self.model.get_output_embeddings()  # type: ignore[no-untyped-call]
-        return Head(layer.weight, getattr(layer, "bias", None), self.dtype)
+        with self._switched():
+            return Head(layer.weight, getattr(layer, "bias", None), self.dtype, self.transform)
 
     @property
     def stops(self) -> list[int]:
@@ -50,12 +68,15 @@ class Policy:
     @property
     def context(self) -> int:
         """The longest sequence that the model can read, in tokens."""
-        return int(getattr(self.model.config, "max_position_embeddings", None) or 2**31)
+        return int(getattr(self.model.config.get_text_config(), "max_position_embeddings", None) or 2**31)
 
     @property
     def parameters(self) -> int:
         """How many weights there are; tied ones count once."""
         return sum(weight.numel() for weight in self.model.parameters())
+
+    def _switched(self) -> contextlib.AbstractContextManager[None]:
+        return contextlib.nullcontext() if self.adapters is None or self.adapted else self.adapters.off()
 
 
 def load(path: str, seed: int, device: torch.device, precision: Precision) -> Policy:
@@ -63,10 +84,11 @@ def load(path: str, seed: int, device: torch.device, precision: Precision) -> Po
     model: Any
     model, tokenizer = tiny.build(seed) if path == "tiny" else _pretrained(path)
     model.eval()  # no dropout: pi and pi_old must be the same function
-    policy = Policy(model.to(device=device, dtype=torch.float32), tokenizer, device, compute_dtype(precision, device))
+    model.to(device=device, dtype=torch.float32)
+    dtype, transform = compute_dtype(precision, device), logit_transform.find(model, path)
+    policy = Policy(model, tokenizer, device, dtype, transform)
     if not policy.stops:
         raise Invalid(f"model '{path}' has no end-of-sequence token; give its tokenizer an eos_token", param="model")
-    _check_head(policy, path)
     return policy
 
 
@@ -102,6 +124,8 @@ def _pretrained(path: str) -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:
 
 def _read(path: str, local: bool) -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:
     try:
+        if AutoConfig.from_pretrained(path, local_files_only=local).is_encoder_decoder:
+            raise Invalid(f"model '{path}' has an encoder; choose a decoder-only language model", param="model")
         model = AutoModelForCausalLM.from_pretrained(path, dtype=torch.float32, local_files_only=local)
         return model, AutoTokenizer.from_pretrained(path, local_files_only=local)
     except (OSError, ValueError, ImportError) as error:
@@ -112,15 +136,3 @@ def _read(path: str, local: bool) -> tuple[PreTrainedModel, PreTrainedTokenizerB
             else "check the id, connect to the Hub, fetch it once with `hf download`, or give a local directory"
         )
         raise Invalid(f"model '{path}' cannot be loaded: {reason}; {remedy}", param="model") from error
-
-
-@torch.no_grad()
-def _check_head(policy: Policy, path: str) -> None:
-    """Refuse models that do more to their logits than project (soft caps, scales): we would train another function."""
-    probe_BL = torch.tensor([policy.stops[:1] * 2], device=policy.device)
-    expected = policy.model(input_ids=probe_BL).logits[0].float()
-    plain = Head(policy.head.weight_VH, policy.head.bias_V, torch.float32).logits(policy.hidden(probe_BL)[0])
-    finite = torch.isfinite(expected).all()  # broken weights are reported when they break the loss
-    if finite and not torch.allclose(plain, expected, rtol=1e-3, atol=1e-3):
-        kind = type(policy.model).__name__
-        raise Invalid(f"model '{path}' ({kind}) scales or caps its logits, which is not supported", param="model")

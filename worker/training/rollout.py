@@ -2,23 +2,28 @@
 
 A prompt is read once and its cache repeated for its G responses; finished rows leave the batch. The log-probabilities
 are those of the distribution that was sampled (at `temperature`), so they are pi_old's.
-Shapes: P prompts, B = P*G rows (live rows only, inside the loop), C new tokens at most, V words, H hidden units.
+Shapes: P prompts, B = P*G rows (live rows only, inside the loop), C new tokens at most, S tokens so far, V words,
+H hidden units.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
 from transformers import DynamicCache
-from transformers.cache_utils import DynamicLayer
 
+from worker.training.attention import PACKED, PLAIN
 from worker.training.batching import Tokens
+from worker.training.head import TILE_ELEMENTS
+from worker.training.key_values import spread
 from worker.training.models import Policy
-from worker.training.sampling import draw, uniforms
+from worker.training.prepack import Projection, prepacked
+from worker.training.sampling import Drawn, choose, row_keys, uniforms
 
 LOOK_EVERY = 8  # tokens between looks at which rows are done: a look makes the host wait for the device
+WORTH_A_COPY = 0.8  # share of growing rows below which the others' keys and values are dropped
 
 
 class Sampling(NamedTuple):
@@ -29,6 +34,12 @@ class Sampling(NamedTuple):
     generations: int = 1
     seed: int = 0
     step: int = 0
+    first_row: int = 0
+    """The number of the first response: further ones of a step are drawn with other random numbers."""
+    top_k: int = 0
+    """Only from so many likeliest tokens; 0: from all. For evaluation: training takes ratios under all."""
+    top_p: float = 1.0
+    """Only from the likeliest tokens that have this probability together."""
 
 
 class Responses(NamedTuple):
@@ -42,39 +53,40 @@ class Responses(NamedTuple):
     """Whether the length limit cut the response off."""
 
 
-class PreallocatedLayer(DynamicLayer):  # type: ignore[no-untyped-call]
-    """Keys and values in buffers of a fixed capacity: a new token writes one column, and nothing old is copied."""
+@torch.no_grad()
+def generate(policy: Policy, prompts: Sequence[list[int]], how: Sampling, batch_size: int | None = None) -> Responses:
+    """`how.generations` responses to each prompt, at most `batch_size` at a time.
 
-    keys: Tensor
-    values: Tensor
+    The size changes no token, except where a device rounds differently for fewer rows: all prompts are padded alike.
+    """
+    most, width = batch_size or len(prompts) * how.generations, max(map(len, prompts))
+    with policy.autocast(), prepacked(policy) as projection:
+        parts = [_decode(policy, projection, part, width, rows) for part, rows in _parts(prompts, how, most)]
+    return _joined(parts)
 
-    def __init__(self, keys: Tensor, values: Tensor, capacity: int) -> None:
-        super().__init__()  # type: ignore[no-untyped-call]
-        self.dtype, self.device, self.is_initialized = keys.dtype, keys.device, True
-        self._capacity = capacity
-        self._adopt(keys, values)
 
-    def update(self, key_states: Tensor, value_states: Tensor, *_: object, **__: object) -> tuple[Tensor, Tensor]:
-        """Write the new columns; all keys and values so far."""
-        start, end = self._length, self._length + key_states.shape[-2]
-        self._buffers[0, :, :, start:end] = key_states
-        self._buffers[1, :, :, start:end] = value_states
-        self._show(end)
-        return self.keys, self.values
+def _parts(prompts: Sequence[list[int]], how: Sampling, most: int) -> Iterator[tuple[Sequence[list[int]], Sampling]]:
+    """Whole groups where they fit, else parts of one; each with the numbers that its rows have in the whole."""
+    size, G = max(1, most // how.generations), how.generations
+    for start in range(0, len(prompts), size):
+        for done in range(0, G, min(most, G)):
+            first_row = how.first_row + start * G + done
+            part = how._replace(generations=min(most, G - done), first_row=first_row)
+            yield prompts[start : start + size], part
 
-    def batch_select_indices(self, indices: Tensor) -> None:
-        """Keep these rows."""
-        self._adopt(self.keys[indices], self.values[indices])
 
-    def _adopt(self, keys: Tensor, values: Tensor) -> None:
-        rows, heads, length, width = keys.shape
-        self._buffers = keys.new_empty(2, rows, heads, self._capacity, width)
-        self._buffers[0, :, :, :length], self._buffers[1, :, :, :length] = keys, values
-        self._show(length)
-
-    def _show(self, length: int) -> None:
-        self._length = length
-        self.keys, self.values = self._buffers[0, :, :, :length], self._buffers[1, :, :, :length]
+def _joined(parts: list[Responses]) -> Responses:
+    if len(parts) == 1:
+        return parts[0]
+    sequences = [sequence for part in parts for sequence in part.sequences]
+    logp_BC = torch.zeros(len(sequences), max(part.logp_BC.shape[1] for part in parts), device=parts[0].logp_BC.device)
+    row, tokens = 0, [sum(len(sequence.completion) for sequence in part.sequences) for part in parts]
+    for part in parts:
+        rows, width = part.logp_BC.shape
+        logp_BC[row : row + rows, :width] = part.logp_BC
+        row += rows
+    entropy = sum(part.entropy * count for part, count in zip(parts, tokens, strict=True)) / sum(tokens)
+    return Responses(sequences, logp_BC, torch.as_tensor(entropy), [cut for part in parts for cut in part.truncated])
 
 
 @dataclass
@@ -82,109 +94,118 @@ class _Live:
     """The rows that still grow."""
 
     row_B: Tensor
+    key_B: Tensor
+    """Of their random numbers."""
+    done_B: Tensor
+    """Which ones have stopped, and wait to leave."""
     position_B1: Tensor
-    mask_BL: Tensor | None
-    """Which cached tokens are real; None when no prompt is padded."""
+    """Where the next token stands."""
+    mask: Tensor | None
+    """1 where a token is real [B, S]; or, for plain attention, what is added to the scores of all tokens that there
+    will be [B or 1, 1, 1, S]; None where no prompt is padded."""
     cache: DynamicCache
     hidden_BH: Tensor
-    done_B: Tensor
 
     def keep(self, index_B: Tensor) -> None:
         """Let the finished rows go."""
-        self.cache.batch_select_indices(index_B)
-        self.row_B, self.position_B1 = self.row_B[index_B], self.position_B1[index_B]
-        self.hidden_BH, self.done_B = self.hidden_BH[index_B], self.done_B[index_B]
-        self.mask_BL = None if self.mask_BL is None else self.mask_BL[index_B]
+        self.cache.reorder_cache(index_B)  # type: ignore[arg-type]  # declared as LongTensor
+        self.row_B, self.key_B, self.done_B = self.row_B[index_B], self.key_B[index_B], self.done_B[index_B]
+        self.position_B1, self.hidden_BH = self.position_B1[index_B], self.hidden_BH[index_B]
+        if self.mask is not None and len(self.mask) > 1:
+            self.mask = self.mask[index_B]
 
 
-@torch.no_grad()
-def generate(policy: Policy, prompts: Sequence[list[int]], how: Sampling) -> Responses:
-    """`how.generations` responses to each prompt."""
+def _decode(
+    policy: Policy, projection: Projection, prompts: Sequence[list[int]], width: int, how: Sampling
+) -> Responses:
     rows, device = len(prompts) * how.generations, policy.device
     token_BC = torch.zeros(rows, how.max_tokens, dtype=torch.long, device=device)
     logp_BC = torch.zeros(rows, how.max_tokens, device=device)
-    length_B = torch.full((rows,), how.max_tokens, device=device)
-    entropy = torch.zeros((), device=device)
-    uniform_BC = uniforms(how.seed, how.step, rows, how.max_tokens, device)
-    stops, head = torch.tensor(policy.stops, device=device), policy.head.frozen()
-    stopped_B = torch.zeros(rows, dtype=torch.bool, device=device)
-    with policy.autocast():
-        live = _prefill(policy, prompts, how)
-        for t in range(how.max_tokens):
-            with torch.autocast(device.type, enabled=False):
-                next_B, next_logp_B, entropy_B = _choose(head.logits(live.hidden_BH), uniform_BC[live.row_B, t], how)
-            growing_B = ~live.done_B
-            token_BC[live.row_B, t] = torch.where(growing_B, next_B, 0)
-            logp_BC[live.row_B, t] = torch.where(growing_B, next_logp_B, 0.0)
-            entropy += (entropy_B * growing_B).sum()
-            ended_B = growing_B & torch.isin(next_B, stops)
-            length_B[live.row_B] = torch.where(ended_B, t + 1, length_B[live.row_B])
-            live.done_B = live.done_B | ended_B
-            stopped_B[live.row_B] = live.done_B
-            if t + 1 == how.max_tokens or not _thin_out(live, t):
+    entropy_BC = torch.zeros_like(logp_BC)
+    live, stops = _prefill(policy, prompts, width, how), torch.tensor(policy.stops, device=device)
+    for t in range(how.max_tokens):
+        if t % LOOK_EVERY == 0:
+            live.done_B |= torch.isin(token_BC[live.row_B, max(0, t - LOOK_EVERY) : t], stops).any(1)
+            if not _thin_out(live):
                 break
-            _read(policy, live, token_BC[live.row_B, t])
-    return _collect(prompts, how, token_BC, logp_BC, length_B, entropy, stopped_B)
+            uniform_BC = uniforms(live.key_B, range(t, t + LOOK_EVERY))
+        token_B, logp_B, entropy_B = _choose(projection, live.hidden_BH, uniform_BC[:, t % LOOK_EVERY], how)
+        token_BC[live.row_B, t], logp_BC[live.row_B, t], entropy_BC[live.row_B, t] = token_B, logp_B, entropy_B
+        if t + 1 < how.max_tokens:
+            _read(policy, live, token_B)
+    return _collect(prompts, how, torch.isin(token_BC, stops), token_BC, logp_BC, entropy_BC)
 
 
-def _choose(logits_BV: Tensor, uniform_B: Tensor, how: Sampling) -> tuple[Tensor, Tensor, Tensor]:
-    """The next token, its log-probability and the entropy of where it came from, each [B]."""
-    if how.temperature == 0:
-        best_B = logits_BV.argmax(-1)
-        return best_B, torch.zeros_like(uniform_B), torch.zeros_like(uniform_B)
-    logp_BV = (logits_BV / how.temperature).log_softmax(-1)
-    probability_BV = logp_BV.exp()
-    token_B = draw(probability_BV, uniform_B)
-    return token_B, logp_BV.gather(1, token_B[:, None])[:, 0], -(probability_BV * logp_BV).sum(-1)
+def _choose(projection: Projection, hidden_BH: Tensor, uniform_B: Tensor, how: Sampling) -> Drawn:
+    """The next tokens, of so many rows at a time that not too many logits are held."""
+    size = max(1, TILE_ELEMENTS // len(projection.head.weight_VH))
+    with torch.autocast(hidden_BH.device.type, enabled=False):
+        parts = [
+            choose(projection.logits(hidden), uniform, how.temperature, how.top_k, how.top_p)
+            for hidden, uniform in zip(torch.split(hidden_BH, size), torch.split(uniform_B, size), strict=True)
+        ]
+    return parts[0] if len(parts) == 1 else Drawn(*map(torch.cat, zip(*parts, strict=True)))
 
 
-def _thin_out(live: _Live, t: int) -> bool:
-    """Every few tokens, drop the finished rows if that is worth a copy of the cache. False: none is left."""
-    if t % LOOK_EVERY != LOOK_EVERY - 1:
-        return True
+def _thin_out(live: _Live) -> bool:
+    """Drop the finished rows if that is worth a copy of the cache. False: none is left."""
     growing = int((~live.done_B).sum())
-    if 0 < growing <= 0.8 * len(live.done_B):
+    if 0 < growing <= WORTH_A_COPY * len(live.done_B):
         live.keep((~live.done_B).nonzero()[:, 0])
     return growing > 0
 
 
-def _prefill(policy: Policy, prompts: Sequence[list[int]], how: Sampling) -> _Live:
-    """Read each prompt once, padded on the left, and repeat what was learned for its G rows."""
-    width, G = max(map(len, prompts)), how.generations
-    input_PL = torch.tensor([[0] * (width - len(prompt)) + prompt for prompt in prompts], device=policy.device)
-    length_P1 = torch.tensor([[len(prompt)] for prompt in prompts], device=policy.device)
-    mask_PL = (torch.arange(width, device=policy.device) >= width - length_P1).long()
+def _prefill(policy: Policy, prompts: Sequence[list[int]], width: int, how: Sampling) -> _Live:
+    """Read each prompt once, padded on the left to `width`, and repeat what was learned for its G rows."""
+    G, device = how.generations, policy.device
+    input_PL = torch.tensor([[0] * (width - len(prompt)) + prompt for prompt in prompts], device=device)
+    length_P1 = torch.tensor([[len(prompt)] for prompt in prompts], device=device)
+    real_PL = (torch.arange(width, device=device) >= width - length_P1).long()
     padded = any(len(prompt) < width for prompt in prompts)
-    state = {"attention_mask": mask_PL, "position_ids": (mask_PL.cumsum(1) - 1).clamp(min=0)} if padded else {}
+    state = {"attention_mask": real_PL, "position_ids": (real_PL.cumsum(1) - 1).clamp(min=0)} if padded else {}
     cache = DynamicCache(config=policy.model.config)
     hidden_PH = policy.hidden(input_PL, past_key_values=cache, use_cache=True, **state)[:, -1]
-    _repeat(cache, G, width + how.max_tokens)
+    limit, prompt_B = width + how.max_tokens, torch.arange(len(prompts), device=device).repeat_interleave(G)
+    plain = spread(cache, prompt_B, limit, policy.dtype) and _adds_masks(policy)
+    mask = real_PL[prompt_B] if padded else None
     return _Live(
-        row_B=torch.arange(len(prompts) * G, device=policy.device),
-        position_B1=length_P1.repeat_interleave(G, dim=0),
-        mask_BL=mask_PL.repeat_interleave(G, dim=0) if padded else None,
+        row_B=torch.arange(len(prompt_B), device=device),
+        key_B=row_keys(how.seed, how.step, how.first_row, len(prompt_B), device),
+        done_B=torch.zeros_like(prompt_B, dtype=torch.bool),
+        position_B1=length_P1[prompt_B],
+        mask=_additive(mask, limit, policy) if plain else mask,
         cache=cache,
-        hidden_BH=hidden_PH.repeat_interleave(G, dim=0),
-        done_B=torch.zeros(len(prompts) * G, dtype=torch.bool, device=policy.device),
+        hidden_BH=hidden_PH[prompt_B],
     )
 
 
-def _repeat(cache: DynamicCache, times: int, capacity: int) -> None:
-    layers: list[Any] = cache.layers
-    for index, layer in enumerate(layers):
-        layer.batch_repeat_interleave(times)
-        if (
-            type(layer) is DynamicLayer and layer.keys is not None and layer.values is not None
-        ):  # sliding windows and the like keep their own class
-            layers[index] = PreallocatedLayer(layer.keys, layer.values, capacity)
+def _adds_masks(policy: Policy) -> bool:
+    """Whether the model adds a mask of four axes to its scores as it is, and takes nothing else from it."""
+    config = policy.model.config.get_text_config()
+    rotary = getattr(config, "rope_parameters", None) is not None and not getattr(config, "alibi", False)
+    return rotary and config._attn_implementation in (PLAIN, PACKED)
+
+
+def _additive(real_BL: Tensor | None, limit: int, policy: Policy) -> Tensor | None:
+    """The mask for all tokens to come, made once. On CPUs also without padding: there torch is slow at grouped queries
+    without a mask.
+    """
+    if real_BL is None and policy.device.type != "cpu":
+        return None
+    real_BL = torch.ones(1, 1, device=policy.device) if real_BL is None else real_BL
+    mask = torch.zeros(len(real_BL), 1, 1, limit, dtype=policy.dtype, device=policy.device)
+    mask[:, 0, 0, : real_BL.shape[1]].masked_fill_(real_BL == 0, -torch.inf)
+    return mask
 
 
 def _read(policy: Policy, live: _Live, token_B: Tensor) -> None:
     """Feed the chosen tokens: the hidden states that predict the next ones."""
     state: dict[str, Tensor] = {}
-    if live.mask_BL is not None:
-        live.mask_BL = torch.cat([live.mask_BL, torch.ones_like(live.mask_BL[:, :1])], dim=1)
-        state = {"attention_mask": live.mask_BL, "position_ids": live.position_B1}
+    if live.mask is not None:
+        if live.mask.ndim == 2:
+            live.mask = torch.cat([live.mask, torch.ones_like(live.mask[:, :1])], dim=1)
+        mask = live.mask if live.mask.ndim == 2 else live.mask[..., : live.cache.get_seq_length() + 1]
+        state = {"attention_mask": mask, "position_ids": live.position_B1}
     live.hidden_BH = policy.hidden(token_B[:, None], past_key_values=live.cache, use_cache=True, **state)[:, -1]
     live.position_B1 = live.position_B1 + 1
 
@@ -192,14 +213,18 @@ def _read(policy: Policy, live: _Live, token_B: Tensor) -> None:
 def _collect(
     prompts: Sequence[list[int]],
     how: Sampling,
+    stop_BC: Tensor,
     token_BC: Tensor,
     logp_BC: Tensor,
-    length_B: Tensor,
-    entropy: Tensor,
-    stopped_B: Tensor,
+    entropy_BC: Tensor,
 ) -> Responses:
+    """Cut each row after its first stop."""
+    stopped_B = stop_BC.any(1)
+    length_B = torch.where(stopped_B, stop_BC.int().argmax(1) + 1, how.max_tokens)
+    mask_BC = torch.arange(how.max_tokens, device=length_B.device) < length_B[:, None]
     lengths: list[int] = length_B.tolist()
     tokens: list[list[int]] = token_BC.tolist()
     sequences = [Tokens(prompts[row // how.generations], tokens[row][:length]) for row, length in enumerate(lengths)]
-    truncated = [not stopped for stopped in stopped_B.tolist()]
-    return Responses(sequences, logp_BC[:, : max(lengths)], entropy / sum(lengths), truncated)
+    logp_BC = torch.where(mask_BC, logp_BC, 0.0)[:, : max(lengths)]
+    entropy = torch.where(mask_BC, entropy_BC, 0.0).sum() / sum(lengths)
+    return Responses(sequences, logp_BC, entropy, (~stopped_B).tolist())

@@ -1,8 +1,10 @@
 """Random choices without a random state: each is a pure function of (seed, step, row, position).
 
 So a response does not depend on what else is in its batch, and a checkpoint needs no generator.
-Shapes: B rows, C positions, V words.
+Shapes: B rows, C positions, V words, K blocks of W words.
 """
+
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
@@ -11,27 +13,87 @@ _MIX_1, _MIX_2, _GOLDEN = 0xBF58476D1CE4E5B9 - 2**64, 0x94D049BB133111EB - 2**64
 _BLOCK = 512
 
 
-def uniforms(seed: int, step: int, rows: int, positions: int, device: torch.device) -> Tensor:
-    """Numbers in [0, 1), 24 bits each, one for each row and position [B, C]."""
+class Drawn(NamedTuple):
+    """One word for each row [B]."""
+
+    token_B: Tensor
+    logp_B: Tensor
+    """Under the distribution that it was drawn from; 0 where the likeliest was taken."""
+    entropy_B: Tensor
+    """Of that distribution."""
+
+
+def choose(logits_BV: Tensor, uniform_B: Tensor, temperature: float = 1.0, top_k: int = 0, top_p: float = 1.0) -> Drawn:
+    """The next words. Temperature comes first, then top-k, then top-p among what is left, as in transformers.
+
+    log p_v = z_v - m - log S,     H = log S - sum_v e_v (z_v - m) / S,     e_v = exp(z_v - m),  S = sum_v e_v
+    """
+    if temperature == 0:
+        nothing_B = torch.zeros_like(uniform_B)
+        return Drawn(logits_BV.argmax(-1), nothing_B, nothing_B)
+    if temperature != 1:
+        logits_BV = logits_BV / temperature
+    logits_BV = _nucleus(_likeliest(logits_BV, top_k), top_p)
+    centred_BV = logits_BV - logits_BV.amax(-1, keepdim=True)
+    mass_BV = centred_BV.exp()
+    token_B, sum_B = draw(mass_BV, uniform_B)
+    mean_B = torch.linalg.vecdot(mass_BV, centred_BV) / sum_B
+    logp_B = centred_BV.gather(1, token_B[:, None])[:, 0] - sum_B.log()
+    return Drawn(token_B, logp_B, sum_B.log() - mean_B)
+
+
+def _likeliest(logits_BV: Tensor, top_k: int) -> Tensor:
+    """Only the `top_k` likeliest words, and what is exactly as likely as the last of them."""
+    if not 0 < top_k < logits_BV.shape[1]:
+        return logits_BV
+    least_B1 = logits_BV.topk(top_k, dim=-1).values[:, -1:]
+    return _without(logits_BV, logits_BV < least_B1)
+
+
+def _nucleus(logits_BV: Tensor, top_p: float) -> Tensor:
+    """The likeliest words, up to the one with which they have a probability of `top_p` (arXiv:1904.09751)."""
+    if top_p == 1:
+        return logits_BV
+    sorted_BV, order_BV = logits_BV.sort(dim=-1, descending=True, stable=True)
+    probability_BV = sorted_BV.softmax(-1)
+    before_BV = probability_BV.cumsum(-1) - probability_BV
+    outside_BV = (before_BV >= top_p).scatter_(1, torch.zeros_like(order_BV[:, :1]), False)
+    return _without(logits_BV, torch.empty_like(outside_BV).scatter_(1, order_BV, outside_BV))
+
+
+def _without(logits_BV: Tensor, outside_BV: Tensor) -> Tensor:
+    """Finite, since 0 times infinity would make the entropy NaN; the exponential is 0 all the same."""
+    return logits_BV.masked_fill(outside_BV, torch.finfo(logits_BV.dtype).min / 2)
+
+
+def row_keys(seed: int, step: int, first_row: int, rows: int, device: torch.device) -> Tensor:
+    """What makes the random numbers of each row its own [B]."""
     key = _mixed(_mixed(torch.tensor(seed, device=device)) + step)
-    row_B1 = _mixed(key + torch.arange(rows, device=device))[:, None]
-    hash_BC = _mixed(row_B1 + torch.arange(positions, device=device))
+    return _mixed(key + torch.arange(first_row, first_row + rows, device=device))
+
+
+def uniforms(key_B: Tensor, positions: range) -> Tensor:
+    """Numbers in [0, 1), 24 bits each, one for each row and position [B, C]."""
+    hash_BC = _mixed(key_B[:, None] + torch.arange(positions.start, positions.stop, device=key_B.device))
     return _shifted(hash_BC, 40).float() / 2**24
 
 
-def draw(probability_BV: Tensor, uniform_B: Tensor) -> Tensor:
-    """Inverse of the cumulative distribution: the word in whose share of [0, 1) the number falls [B].
+def draw(mass_BV: Tensor, uniform_B: Tensor) -> tuple[Tensor, Tensor]:
+    """Inverse of the cumulative distribution: the word in whose share of all mass the number falls, and that sum [B].
 
     Two levels, blocks then words: a running sum over a whole vocabulary in fp32 is slow and loses digits.
     """
-    rows, words = probability_BV.shape
-    padded = torch.nn.functional.pad(probability_BV, (0, -words % _BLOCK))
-    block_BKW = padded.view(rows, -1, _BLOCK)
-    mass_BK = block_BKW.sum(-1)
-    block_B, rest_B = _first_above(mass_BK, uniform_B * mass_BK.sum(-1))
-    within_BW = block_BKW[torch.arange(rows, device=block_B.device), block_B]
+    rows, words = mass_BV.shape
+    size = min(words, _BLOCK)
+    whole = words - words % size
+    blocks_BKW = mass_BV[:, :whole].view(rows, whole // size, size)
+    mass_BK = torch.cat([blocks_BKW.sum(-1), mass_BV[:, whole:].sum(-1, keepdim=True)], dim=1)
+    sum_B = mass_BK.sum(-1)
+    block_B, rest_B = _first_above(mass_BK, uniform_B * sum_B)
+    place_BW = block_B[:, None] * size + torch.arange(size, device=mass_BV.device)
+    within_BW = mass_BV.gather(1, place_BW.clamp(max=words - 1)).masked_fill(place_BW >= words, 0.0)
     word_B, _ = _first_above(within_BW, rest_B)
-    return block_B * _BLOCK + word_B
+    return block_B * size + word_B, sum_B
 
 
 def _first_above(mass_BK: Tensor, goal_B: Tensor) -> tuple[Tensor, Tensor]:

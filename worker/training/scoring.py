@@ -4,11 +4,11 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 from service.domain.errors import Invalid
-from worker.training.data import Row
+from worker.training.data import Row, prompt_text
 from worker.training.events import Sample
-from worker.training.models import Policy
-from worker.training.rewards.pool import Item, RewardPool, Scored
+from worker.training.rewards.pool import Item, Scored
 from worker.training.rollout import Responses
+from worker.training.setup import Setup
 
 
 class Judged(NamedTuple):
@@ -18,6 +18,8 @@ class Judged(NamedTuple):
     texts: list[str]
     responses: Responses
     scores: list[Scored]
+    rule: str | None
+    """The first reward that is a rule; a model's score has no full marks."""
 
     @property
     def totals(self) -> list[float]:
@@ -25,9 +27,14 @@ class Judged(NamedTuple):
         return [score.total for score in self.scores]
 
     @property
-    def accuracy(self) -> float:
-        """The share of responses to which the first reward gives full marks."""
-        return _mean([float(next(iter(score.parts.values()), 0.0) >= 1) for score in self.scores])
+    def accuracy(self) -> float | None:
+        """The share of responses that are right; None where only models score."""
+        return None if self.rule is None else _mean([float(right) for right in self.correct])
+
+    @property
+    def correct(self) -> list[bool]:
+        """Which responses got full marks from the first rule."""
+        return [self.rule is not None and score.parts[self.rule] >= 1 for score in self.scores]
 
     @property
     def completion_length(self) -> float:
@@ -54,7 +61,7 @@ class Judged(NamedTuple):
         row, score, answer = self.rows[index], self.scores[index], self.rows[index].get("answer")
         return Sample(
             split="eval" if split == "eval" else "train",
-            prompt=str(row["prompt"]),
+            prompt=prompt_text(row),
             response=self.texts[index],
             answer=None if answer is None else str(answer),
             reward=score.total,
@@ -64,17 +71,19 @@ class Judged(NamedTuple):
         )
 
 
-def judge(pool: RewardPool, policy: Policy, rows: list[Row], responses: Responses) -> Judged:
+def judge(setup: Setup, rows: list[Row], responses: Responses) -> Judged:
     """Score responses; `rows` has one entry for each. Invalid (param `rewards`) if no reward could score anything."""
     completions = [sequence.completion for sequence in responses.sequences]
-    texts: list[str] = policy.tokenizer.batch_decode(completions, skip_special_tokens=True)
-    items = [Item(str(row["prompt"]), text, row) for row, text in zip(rows, texts, strict=True)]
-    scores = pool.score(items)
+    texts: list[str] = setup.policy.tokenizer.batch_decode(completions, skip_special_tokens=True)
+    items = [Item(prompt_text(row), text, row) for row, text in zip(rows, texts, strict=True)]
+    scores = setup.pool.score(items)
+    rule = next(iter(scores[0].parts), None)
+    scores = setup.model_rewards.add_to(scores, rows, texts, responses, setup.tokens)
     if all(score.error for score in scores):
         raise Invalid(
             f"rewards failed on all {len(items)} responses, the first with: {scores[0].error}", param="rewards"
         )
-    return Judged(rows, texts, responses, scores)
+    return Judged(rows, texts, responses, scores, rule)
 
 
 def _mean(values: Sequence[float]) -> float:

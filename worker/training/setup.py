@@ -1,15 +1,24 @@
 """What an algorithm is given, and what it gives back."""
 
-from dataclasses import dataclass
-from typing import NamedTuple, Protocol
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple, Protocol
+
+from torch.nn import Module
 
 from service.domain.specs import JobSpec
-from worker.training import data, models
-from worker.training.data import Encoder, Row
+from worker.training import loading
+from worker.training.data import Row
+from worker.training.encode import Encoder
 from worker.training.events import Sample
+from worker.training.memory import Budget
+from worker.training.model_rewards import ModelRewards
 from worker.training.models import Policy
 from worker.training.optim import Learner
 from worker.training.rewards.pool import RewardPool
+
+State = dict[str, Any]
+"""Numbers, strings, tensors, and lists and dictionaries of them."""
+LEAST_TOKENS = 64
 
 
 @dataclass(frozen=True)
@@ -18,28 +27,50 @@ class Setup:
 
     spec: JobSpec
     policy: Policy
-    model_path: str
-    """Where the policy's first weights come from; the reference model is read from there, also after a resume."""
+    models: dict[str, str]
+    """Where each model that the spec names is; the reference model is read from there, also after a resume."""
     rows: list[Row]
     pool: RewardPool
+    files: dict[str, str] = field(default_factory=dict)
+    """Uploaded files by id."""
+    warnings: list[str] = field(default_factory=list)
+    """What a person should know; the loop says and clears them after each step."""
+
+    def __post_init__(self) -> None:
+        everything = 2**31
+        tokens = Budget(self.spec.micro_batch_tokens, LEAST_TOKENS, "tokens in a micro-batch", self.warnings.append)
+        rollouts = Budget(self.spec.rollout_batch_size or everything, 1, "responses at once", self.warnings.append)
+        object.__setattr__(self, "tokens", tokens)
+        object.__setattr__(self, "rollouts", rollouts)
+        object.__setattr__(self, "model_rewards", ModelRewards(self.spec, self.models, self.policy))
+
+    tokens: Budget = field(init=False)
+    """Of a forward pass in training."""
+    rollouts: Budget = field(init=False)
+    """Of responses that are decoded at once."""
+    model_rewards: ModelRewards = field(init=False)
+    """What is scored by models; the pool has the rules."""
 
     @property
     def encoder(self) -> Encoder:
         """What turns the training rows into token ids."""
         return Encoder(self.policy.tokenizer, self.spec.dataset.template, "dataset")
 
-    def batch(self, step: int, size: int) -> list[int]:
-        """Which rows make up a step, counted from 0."""
-        return data.batch(len(self.rows), self.spec.seed, step, size)
+    def load(self, name: str, field: str = "model") -> Policy:
+        """A model by the name that the spec gives it in a field."""
+        return loading.model(self.models[name], field, self.spec, self.policy.device)
 
-    def first_policy(self) -> Policy:
-        """The policy as it was before the first step, in weights of its own."""
-        return models.load(self.model_path, self.spec.seed, self.policy.device, self.spec.precision)
+    def first_policy(self, own_weights: bool = False) -> Policy:
+        """The policy as it was before the first step; under adapters it is still there, but not to be moved."""
+        if self.policy.adapters and not own_weights:
+            return self.policy.without_adapters()
+        return self.load(self.spec.model)
 
-    def learner(self) -> Learner:
-        """What moves the policy's weights."""
+    def learner(self, module: Module | None = None) -> Learner:
+        """What moves the policy's weights, or those of a module that holds them."""
         optimizer = self.spec.optimizer
-        return Learner(self.policy.model, optimizer.learning_rate or 0.0, optimizer, self.spec.steps)
+        moved = self.policy.model if module is None else module
+        return Learner(moved, optimizer.learning_rate or 0.0, optimizer, self.spec.steps)
 
 
 class Advanced(NamedTuple):
@@ -53,8 +84,28 @@ class Algorithm(Protocol):
     """A way to train a policy."""
 
     learners: dict[str, Learner]
-    """All that the next step depends on, beside seed and step. `policy` is exported as a model, others beside it."""
+    """What moves: `policy` is exported as a model, others are saved beside it."""
 
     def advance(self, step: int) -> Advanced:
-        """One step, counted from 0: a function of the learners, the seed and the step."""
+        """One step, counted from 0: a function of learners, modules, state, seed and step."""
+        ...
+
+    def modules(self) -> dict[str, Module]:
+        """Weights that change without a learner: a synced reference model."""
+        ...
+
+    def state(self) -> State:
+        """What else the next step depends on."""
+        ...
+
+    def restore(self, state: State) -> None:
+        """Put back what `state` gave."""
+        ...
+
+
+class Evaluator(Protocol):
+    """A look at the held-out rows."""
+
+    def run(self) -> tuple[dict[str, float], list[Sample]]:
+        """Metrics of the weights as they are now, and something for people to read."""
         ...

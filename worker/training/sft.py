@@ -2,56 +2,72 @@
 
     L = - sum_i w_i sum_t log pi(c_{i,t} | q_i, c_{i,<t})
 
-with w_i = 1 / (all completion tokens) by default (`token_mean`). Shapes: B rows, T completion tokens.
+with w_i = 1 / (all tokens that are learned) by default (`token_mean`). Which tokens t are learned `loss_on` says: those
+of the last answer, of all of the assistant's turns, or all. Shapes: B rows, T completion tokens.
 """
 
-import torch
 from torch import Tensor
+from torch.nn import Module
 
-from service.domain.specs import SFTSpec
+from service.domain.supervised import SFTSpec
+from worker.training import data
 from worker.training.aggregate import Averages, row_weights
 from worker.training.batching import lengths
-from worker.training.data import require
-from worker.training.gradients import accumulate
-from worker.training.logprobs import completion_logprobs
-from worker.training.setup import Advanced, Setup
+from worker.training.gradients import Term, update
+from worker.training.logprobs import Predicted, predict
+from worker.training.setup import Advanced, Setup, State
 
 
-def token_losses(rows: list[int], logp_BT: Tensor, mask_BT: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
+def token_losses(rows: list[int], predicted: Predicted, mask_BT: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
     """- log pi of each token."""
-    return -logp_BT, {}
+    return -predicted.logp_BT, {}
 
 
 class SFT:
-    """One update a step."""
+    """One batch, one update a step."""
 
     def __init__(self, setup: Setup, spec: SFTSpec) -> None:
-        require(setup.rows, [("messages",), ("prompt", "completion")], "dataset", "sft")
         self._setup, self._spec = setup, spec
-        self._sequences = setup.encoder.pairs(setup.rows, min(spec.max_length, setup.policy.context))
+        limit = min(spec.max_length, setup.policy.context)
+        encoded = setup.encoder.pairs(setup.rows, limit, spec.loss_on, spec.truncation)
+        setup.warnings.extend(encoded.warnings)
+        if encoded.too_long and limit < spec.max_length:
+            setup.warnings.append(f"max_length is {spec.max_length:,}, but the model reads at most {limit:,} tokens")
+        self._sequences = encoded.sequences
         self._learner = setup.learner()
         self.learners = {"policy": self._learner}
 
     def advance(self, step: int) -> Advanced:
-        """One batch, one update."""
-        setup = self._setup
-        batch = [self._sequences[row] for row in setup.batch(step, self._spec.batch_size)]
-        weight_B = row_weights(lengths(batch, setup.policy.device), self._spec.loss_aggregation)
-        loss = accumulate(
+        """The rows of a step are a function of its number and the seed."""
+        setup, spec = self._setup, self._spec
+        chosen = data.batch(len(self._sequences), setup.spec.seed, step, spec.batch_size)
+        batch = [self._sequences[row] for row in chosen]
+        length_B = lengths(batch, setup.policy.device)
+        term = Term(
             batch,
             range(len(batch)),
-            weight_B,
-            lambda padded: completion_logprobs(setup.policy, padded),
+            row_weights(length_B, spec.loss_aggregation),
+            lambda micro_batch: predict(setup.policy, micro_batch),
             token_losses,
-            setup.spec.micro_batch_tokens,
-            Averages(),
+            setup.policy.packing,
         )
-        norm = self._learner.update(step)
-        loss_value, norm_value = torch.stack([loss, norm.to(loss.device)]).tolist()
+        loss, norm = update(self._learner, step, [term], setup.tokens, Averages())
         metrics = {
-            "train/loss": loss_value,
-            "train/grad_norm": norm_value,
+            "train/loss": float(loss),
+            "train/grad_norm": float(norm),
             "train/learning_rate": self._learner.rate(step),
             "train/tokens": float(sum(row.total for row in batch)),
+            "train/learned_tokens": float(length_B.sum()),
         }
         return Advanced(metrics, [])
+
+    def modules(self) -> dict[str, Module]:
+        """None: the learner's weights are all there is."""
+        return {}
+
+    def state(self) -> State:
+        """Nothing more."""
+        return {}
+
+    def restore(self, state: State) -> None:
+        """Nothing to put back."""

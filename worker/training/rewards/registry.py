@@ -1,6 +1,6 @@
 """From a reward's schema to its function."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 from service.domain.rewards import AnyReward
@@ -19,6 +19,11 @@ BUILDERS: dict[str, Callable[[Any], RewardFunction]] = {
 def build(spec: AnyReward) -> RewardFunction:
     """The function that a schema describes."""
     return BUILDERS[spec.type](spec)
+
+
+def rules(specs: Iterable[AnyReward]) -> list[AnyReward]:
+    """Those that a function gives; the others are scored by models, where the models are."""
+    return [spec for spec in specs if spec.type in BUILDERS]
 
 
 def names(specs: Sequence[AnyReward]) -> list[str]:

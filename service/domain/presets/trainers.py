@@ -1,0 +1,88 @@
+"""Other trainers as they come."""
+
+from service.domain.presets.preset import Preset
+
+TRAINERS: dict[str, Preset] = {
+    "trl_default": Preset(
+        "GRPO as TRL does it unless told otherwise",
+        "TRL 1.16.0, GRPOConfig",
+        {
+            "algorithm": {
+                "type": "grpo",
+                "prompts_per_step": 1,
+                "num_generations": 8,
+                "max_completion_length": 512,
+                "clip_eps": 0.2,
+                "beta": 0.0,
+                "kl_ratio_correction": True,
+                "advantage_norm": "group_std",
+                "loss_aggregation": "token_mean",
+            },
+            "optimizer": {"learning_rate": 1e-6, "schedule": "linear"},
+        },
+        "Its batch of 8 responses on one device is one prompt a step; most people set prompts_per_step higher.",
+    ),
+    "trl_sft_default": Preset(
+        "SFT as TRL does it unless told otherwise",
+        "TRL 1.16.0, SFTConfig",
+        {
+            "algorithm": {
+                "type": "sft",
+                "batch_size": 8,
+                "max_length": 1024,
+                "truncation": "end",
+                "loss_on": "completion",
+                "loss_aggregation": "token_mean",
+            },
+            "optimizer": {"learning_rate": 2e-5, "schedule": "linear"},
+        },
+        "Rows of prompt and completion. Of messages TRL learns every token: set loss_on: all for them.",
+    ),
+    "verl_default": Preset(
+        "PPO as verl does it unless told otherwise",
+        "verl 0.10.0.dev, trainer/config/_generated_ppo_trainer.yaml",
+        {
+            "algorithm": {
+                "type": "ppo",
+                "prompts_per_step": 1024,
+                "num_generations": 1,
+                "max_completion_length": 512,
+                "num_iterations": 1,
+                "minibatches": 4,
+                "clip_eps": 0.2,
+                "dual_clip": 3.0,
+                "loss_aggregation": "token_mean",
+                "beta": 0.0,
+                "gamma": 1.0,
+                "gae_lambda": 1.0,
+                "whiten_advantages": True,
+                "value_clip": 0.5,
+                "critic_learning_rate": 1e-5,
+            },
+            "optimizer": {"learning_rate": 1e-6, "schedule": "constant", "weight_decay": 0.01},
+        },
+        "verl halves the critic's loss, which AdamW does not notice unless max_grad_norm cuts.",
+    ),
+    "verl_grpo": Preset(
+        "GRPO as verl's examples set it up",
+        "verl 0.10.0.dev, adv_estimator=grpo use_kl_loss=True, else as verl_default; examples/grpo_trainer",
+        {
+            "algorithm": {
+                "type": "grpo",
+                "prompts_per_step": 1024,
+                "num_generations": 5,
+                "max_completion_length": 1024,
+                "minibatches": 4,
+                "clip_eps": 0.2,
+                "dual_clip": 3.0,
+                "beta": 0.001,
+                "kl_estimator": "k3",
+                "kl_placement": "loss",
+                "advantage_norm": "group_std",
+                "loss_aggregation": "token_mean",
+            },
+            "optimizer": {"learning_rate": 1e-6, "schedule": "constant", "weight_decay": 0.01},
+        },
+        "verl adds 1e-6 to a group's spread, not 1e-4, and bounds the KL of a token at 10.",
+    ),
+}

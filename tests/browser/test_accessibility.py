@@ -9,7 +9,7 @@ from playwright.sync_api import expect
 
 pytestmark = pytest.mark.browser
 AXE = Path(__file__).parents[2] / "service" / "dashboard" / "node_modules" / "axe-core" / "axe.min.js"
-TABS = ("charts", "samples", "events", "logs", "checkpoints", "spec")
+TABS = ("charts", "samples", "data", "events", "logs", "checkpoints", "spec")
 
 
 def violations(page: Any) -> list[str]:

@@ -181,3 +181,12 @@ def test_a_job_that_does_not_exist_is_told_in_the_servers_words(tab: Any) -> Non
     tab.refusals_expected = True
     tab.show("/jobs/ftjob-nothing")
     expect(tab.page.get_by_role("alert")).to_have_text("no job ftjob-nothing (job_id)")
+
+
+def test_what_is_learned_is_marked_in_the_first_rows(tab: Any) -> None:
+    job = tab.server.submit(steps=1)
+    tab.show(f"/jobs/{job['id']}?tab=data")
+    expect(tab.page.get_by_role("heading", name="What is learned")).to_be_visible(timeout=90_000)
+    row = tab.page.get_by_label("Row 1", exact=True)
+    expect(row.locator("pre")).to_contain_text(re.compile(r"^(trace|det) \[\["))
+    expect(row.locator("mark")).to_have_text(re.compile(r"<answer>.*</answer><eos>$"))

@@ -9,7 +9,7 @@ import { Problem } from '../parts/problem'
 import { useHistory } from './history'
 import type { TabProps } from './page'
 
-const KINDS: EventKind[] = ['status', 'checkpoint', 'sample', 'log', 'metrics']
+const KINDS: EventKind[] = ['status', 'checkpoint', 'preview', 'sample', 'log', 'metrics']
 const USUAL = 'status,checkpoint'
 
 export function Events({ live }: TabProps) {

@@ -12,10 +12,19 @@ import { Events } from './events'
 import { Header } from './header'
 import { LiveJob } from './live'
 import { Logs } from './logs'
+import { Preview } from './preview'
 import { Samples } from './samples'
 import { Spec } from './spec'
 
-const TABS = { charts: Charts, samples: Samples, events: Events, logs: Logs, checkpoints: Checkpoints, spec: Spec }
+const TABS = {
+  charts: Charts,
+  samples: Samples,
+  data: Preview,
+  events: Events,
+  logs: Logs,
+  checkpoints: Checkpoints,
+  spec: Spec,
+}
 type Tab = keyof typeof TABS
 
 /** What each tab is given. */

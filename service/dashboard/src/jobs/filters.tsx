@@ -5,7 +5,15 @@ import type { components } from '../api/schema'
 type AlgorithmType = components['schemas']['JobSpec']['algorithm']['type']
 
 const STATUSES: JobStatus[] = ['queued', 'running', 'cancelling', 'succeeded', 'failed', 'cancelled']
-const ALGORITHMS: Record<AlgorithmType, string> = { sft: 'SFT', ppo: 'PPO', grpo: 'GRPO' }
+const ALGORITHMS: Record<AlgorithmType, string> = {
+  sft: 'SFT',
+  reward_model: 'Reward model',
+  reinforce: 'REINFORCE',
+  importance_sampling: 'Importance sampling',
+  ppo: 'PPO',
+  grpo: 'GRPO',
+  mirror_descent: 'Mirror descent',
+}
 
 /** Narrow the list; the choice goes into the address. */
 export function Filters({ status, algorithm }: { status: string; algorithm: string }) {

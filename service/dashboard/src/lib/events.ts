@@ -37,6 +37,7 @@ const SENTENCES: Record<JobEvent['kind'], (data: Data) => string> = {
   status: statusSentence,
   metrics: (data) => values(data.metrics),
   log: (data) => text(data.line),
+  preview: (data) => `${(data.rows as unknown[]).length} rows as the model sees them`,
   sample: (data) => `${text(data.count)} responses recorded`,
   checkpoint: (data) => `${text(data.id)}, ${bytes(Number(data.bytes ?? 0))}${data.best ? ', the best so far' : ''}`,
 }

@@ -17,7 +17,8 @@ from types import SimpleNamespace
 from typing import Any
 
 import torch
-from transformers import AutoModelForCausalLM, GenerationConfig, LlamaConfig, LlamaForCausalLM
+from peers.material import random_weights
+from transformers import AutoModelForCausalLM, GenerationConfig
 
 from worker.training.models import Policy
 from worker.training.rollout import Sampling, generate
@@ -31,18 +32,7 @@ def load(path: str | None, device: torch.device) -> Any:
     """The model in a folder, or a random one of SmolLM2-135M's shape."""
     if path:
         return AutoModelForCausalLM.from_pretrained(path, dtype=torch.float32).eval().to(device)  # type: ignore[no-untyped-call]
-    torch.manual_seed(0)
-    config = LlamaConfig(
-        vocab_size=49_152,
-        hidden_size=576,
-        intermediate_size=1536,
-        num_hidden_layers=30,
-        num_attention_heads=9,
-        num_key_value_heads=3,
-        max_position_embeddings=2048,
-        tie_word_embeddings=True,
-    )
-    return LlamaForCausalLM(config).eval().to(device)  # type: ignore[no-untyped-call]
+    return random_weights().eval().to(device)  # type: ignore[no-untyped-call]
 
 
 def ours(model: Any, dtype: torch.dtype) -> Side:

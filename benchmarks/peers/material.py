@@ -18,26 +18,35 @@ SEED = 0
 NAMES = ("tokenizer.json", "chat_template.jinja", "model.safetensors")
 
 
+WORDS = 49_152
+
+
+def random_weights() -> LlamaForCausalLM:
+    """A model of SmolLM2-135M's shape."""
+    torch.manual_seed(SEED)
+    return LlamaForCausalLM(
+        LlamaConfig(
+            vocab_size=WORDS,
+            hidden_size=576,
+            intermediate_size=1536,
+            num_hidden_layers=30,
+            num_attention_heads=9,
+            num_key_value_heads=3,
+            max_position_embeddings=8192,
+            tie_word_embeddings=True,
+        )
+    )
+
+
 def random_model(folder: Path) -> Path:
     """A model of SmolLM2-135M's shape with random weights; one token a character."""
     characters = "\n" + "".join(map(chr, range(32, 127)))
     tokens = ["<unknown>", *characters]
-    tokens += [f"<{index}>" for index in range(len(tokens), 49152)]
+    tokens += [f"<{index}>" for index in range(len(tokens), WORDS)]
     core = Tokenizer(models.WordLevel({token: index for index, token in enumerate(tokens)}, unk_token="<unknown>"))
     core.pre_tokenizer = pre_tokenizers.Split(Regex(r"[\s\S]"), behavior="isolated")
     core.decoder = decoders.Fuse()
-    config = LlamaConfig(
-        vocab_size=len(tokens),
-        hidden_size=576,
-        intermediate_size=1536,
-        num_hidden_layers=30,
-        num_attention_heads=9,
-        num_key_value_heads=3,
-        max_position_embeddings=8192,
-        tie_word_embeddings=True,
-    )
-    torch.manual_seed(SEED)
-    LlamaForCausalLM(config).save_pretrained(folder)
+    random_weights().save_pretrained(folder)
     PreTrainedTokenizerFast(tokenizer_object=core, eos_token=tokens[-1]).save_pretrained(folder)  # type: ignore[no-untyped-call]
     return folder
 

@@ -10,6 +10,7 @@ from typing import Any
 
 from datasets import Dataset
 from peers.clock import Clock, read
+from peers.trl_options import common
 from transformers import AutoTokenizer, TrainerCallback
 from trl import GRPOConfig, GRPOTrainer
 
@@ -46,24 +47,14 @@ def main() -> None:
     pattern = re.compile(task["pattern"], re.DOTALL)
     clock = Clock()
     options = GRPOConfig(
-        output_dir=task["scratch"],
-        use_cpu=task["device"] == "cpu",
-        bf16=task["precision"] == "bf16",
-        gradient_checkpointing=False,  # on by default: a third more work
+        **common(task),
         per_device_train_batch_size=task["prompts_per_step"] * task["num_generations"],
         num_generations=task["num_generations"],
         max_completion_length=task["max_completion_length"],
         beta=task["beta"],
         use_bias_correction_kl=False,
         loss_type="grpo",
-        max_steps=task["steps"],
         shuffle_dataset=False,
-        learning_rate=task["learning_rate"],
-        lr_scheduler_type="constant",
-        dataloader_pin_memory=False,
-        report_to="none",
-        save_strategy="no",
-        disable_tqdm=True,
     )
 
     def reward(completions: list[str], **_: Any) -> list[float]:

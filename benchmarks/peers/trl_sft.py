@@ -9,6 +9,7 @@ from typing import Any
 import torch
 from datasets import Dataset
 from peers.clock import Clock, read
+from peers.trl_options import common
 from transformers import AutoModelForCausalLM, AutoTokenizer, TrainerCallback
 from trl import SFTConfig, SFTTrainer
 
@@ -29,20 +30,10 @@ def main() -> None:
     task = read(sys.argv[1])
     clock = Clock()
     options = SFTConfig(
-        output_dir=task["scratch"],
-        use_cpu=task["device"] == "cpu",
-        bf16=task["precision"] == "bf16",
-        gradient_checkpointing=False,  # on by default: a third more work
+        **common(task),
         per_device_train_batch_size=task["batch_size"],
-        max_steps=task["steps"],
         max_length=None,
         train_sampling_strategy="sequential",
-        learning_rate=task["learning_rate"],
-        lr_scheduler_type="constant",
-        dataloader_pin_memory=False,
-        report_to="none",
-        save_strategy="no",
-        disable_tqdm=True,
     )
     trainer = SFTTrainer(
         model=AutoModelForCausalLM.from_pretrained(task["model"], dtype=torch.float32),

@@ -78,7 +78,7 @@ def test_resampling_draws_prompts_until_enough_have_something_to_compare(setup: 
     assert seen.metrics["policy/resamples"] > 0
     reward_PG = seen.reward_B.view(4, -1)
     assert not (reward_PG == reward_PG[:, :1]).all(dim=1).any()
-    drawn = algorithm.state()["actor"]["prompts"]["drawn"]
+    drawn = algorithm.kept.state()["actor"]["prompts"]["drawn"]
     assert drawn == 4 * (1 + seen.metrics["policy/resamples"])
 
 
@@ -112,7 +112,7 @@ def test_a_kl_in_the_reward_is_taken_off_before_rewards_are_compared(setup: Make
 
 def test_a_synced_reference_moves_part_of_the_way_to_the_policy(setup: Make) -> None:
     made, algorithm = _algorithm(setup, beta=0.1, ref_sync_steps=2, ref_sync_alpha=0.25)
-    (reference,) = algorithm.modules().values()
+    (reference,) = algorithm.kept.modules.values()
     start = torch.cat([weight.detach().flatten() for weight in reference.parameters()])
     algorithm.advance(0)
     assert torch.equal(start, torch.cat([weight.detach().flatten() for weight in reference.parameters()]))
@@ -124,7 +124,7 @@ def test_a_synced_reference_moves_part_of_the_way_to_the_policy(setup: Make) -> 
 def test_an_adaptive_coefficient_is_in_the_state(setup: Make) -> None:
     _, algorithm = _algorithm(setup, beta=0.1, kl_target=1.0, kl_horizon=8)
     assert algorithm.advance(0).metrics["policy/beta"] == 0.1
-    assert algorithm.state()["reference"]["beta"] == pytest.approx(0.08)  # the policy is still its own reference
+    assert algorithm.kept.state()["reference"]["beta"] == pytest.approx(0.08)  # the policy is still its own reference
 
 
 def test_the_entropy_bonus_raises_the_entropy(setup: Make) -> None:

@@ -92,7 +92,7 @@ def test_the_critic_may_make_more_updates_than_the_actor(setup: Callable[..., Se
     made = setup("ppo", algorithm_changes=own)
     algorithm = PPO(made, made.spec.algorithm)  # type: ignore[arg-type]
     algorithm.advance(0)
-    steps = {name: _updates(learner) for name, learner in algorithm.learners.items()}
+    steps = {name: _updates(learner) for name, learner in algorithm.kept.learners.items()}
     assert steps == {"policy": 1, "critic": 6}
 
 

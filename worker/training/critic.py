@@ -18,7 +18,7 @@ from worker.training.batching import MicroBatch, Tokens, micro_batches, pad
 from worker.training.logprobs import at
 from worker.training.models import Policy
 from worker.training.recompute import recompute
-from worker.training.scorer import HEAD
+from worker.training.scorer import HEAD, scalar_head
 from worker.training.setup import Setup
 
 FIELD = "algorithm.critic_model"
@@ -31,9 +31,7 @@ class Critic(nn.Module):
         """Takes over the policy's backbone."""
         super().__init__()
         self.backbone = policy.model.base_model
-        self.head = nn.Linear(policy.head.weight_VH.shape[1], 1, device=policy.device)
-        nn.init.zeros_(self.head.weight)
-        nn.init.zeros_(self.head.bias)
+        self.head = scalar_head(policy)
         self._autocast, self._device, self.packing = policy.autocast, policy.device, policy.packing
 
     def forward(self, batch: MicroBatch) -> Tensor:

@@ -157,20 +157,20 @@ class _Loop:
     def _snapshot(self, step: int) -> Snapshot:
         algorithm, setup = self._algorithm, self._setup
         state: State = {
-            "algorithm": algorithm.state(),
+            "algorithm": algorithm.kept.state(),
             "tokens": setup.tokens.size,
             "rollouts": setup.rollouts.size,
             "watch": self._watch.state(),
             "patience": self._patience.state() if self._patience else None,
             "ended_early": self._ended_early,
         }
-        return Snapshot(step, setup.policy, algorithm.learners, algorithm.modules(), state, self._metrics)
+        return Snapshot(step, setup.policy, algorithm.kept.learners, algorithm.kept.modules, state, self._metrics)
 
     def _restore(self) -> int:
         assert self._resume_from is not None
-        found = checkpoint.restore(Path(self._resume_from), self._algorithm.learners, self._algorithm.modules())
+        found = checkpoint.restore(Path(self._resume_from), self._algorithm.kept.learners, self._algorithm.kept.modules)
         self._metrics, state = found.metrics, found.state
-        self._algorithm.restore(state["algorithm"])
+        self._algorithm.kept.restore(state["algorithm"])
         self._setup.tokens.size, self._setup.rollouts.size = state["tokens"], state["rollouts"]
         self._watch.restore(state["watch"])
         if self._patience and state["patience"]:

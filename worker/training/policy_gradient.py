@@ -9,13 +9,12 @@ from time import perf_counter
 from typing import Generic, TypeVar
 
 from torch import Tensor
-from torch.nn import Module
 
 from service.domain.algorithms import LossAggregation, PolicySpec
 from worker.training.experience import Actor, Experience
 from worker.training.improve import improve, silent, token_kl
 from worker.training.reference import Reference
-from worker.training.setup import Advanced, Setup, State
+from worker.training.setup import Advanced, Kept, Setup, Stateful
 from worker.training.surrogate import Batch, TokenLosses
 
 Spec = TypeVar("Spec", bound=PolicySpec)
@@ -39,7 +38,8 @@ class PolicyGradient(Generic[Spec]):
         self._advantages, self._token_losses, self._aggregation = advantages, token_losses, aggregation
         self._actor, self._reference = Actor(setup, spec), Reference(setup, spec)
         self._learner = setup.learner()
-        self.learners = {"policy": self._learner}
+        parts: dict[str, Stateful] = {"actor": self._actor, "reference": self._reference}
+        self.kept = Kept({"policy": self._learner}, self._reference.modules(), parts)
 
     def advance(self, step: int) -> Advanced:
         """Sample, compare, update."""
@@ -63,19 +63,6 @@ class PolicyGradient(Generic[Spec]):
         spread = {"policy/advantage_std": float(advantage_B.std(correction=min(1, len(advantage_B) - 1)))}
         times = {"time/train": perf_counter() - start}
         return Advanced(seen.metrics | spread | learned | pulled | times, seen.samples)
-
-    def modules(self) -> dict[str, Module]:
-        """A reference model that follows the policy."""
-        return self._reference.modules()
-
-    def state(self) -> State:
-        """Which prompts come next, and an adaptive coefficient of the KL."""
-        return {"actor": self._actor.state(), "reference": self._reference.state()}
-
-    def restore(self, state: State) -> None:
-        """Put back what `state` gave."""
-        self._actor.restore(state["actor"])
-        self._reference.restore(state["reference"])
 
     def _compare(self, seen: Experience, ref_BT: Tensor | None) -> Tensor:
         """The advantages of all responses; a KL that is in the reward is taken off before."""

@@ -17,7 +17,6 @@ from typing import NamedTuple
 
 import torch
 from torch import Tensor
-from torch.nn import Module
 
 from service.domain.algorithms import PPOSpec
 from worker.training import critic
@@ -30,7 +29,7 @@ from worker.training.improve import improve, minibatches, passes, token_kl, weig
 from worker.training.optim import Learner
 from worker.training.ptx import PTX
 from worker.training.reference import Reference
-from worker.training.setup import Advanced, Setup, State
+from worker.training.setup import Advanced, Kept, Setup, Stateful
 from worker.training.surrogate import Batch, TokenLosses, clipped, ratio, regularized
 
 
@@ -72,7 +71,9 @@ class PPO:
         self._critic_learner = Learner(
             self._critic, spec.critic_learning_rate, setup.spec.optimizer, setup.spec.steps, "critic"
         )
-        self.learners = {"policy": self._policy_learner, "critic": self._critic_learner}
+        learners = {"policy": self._policy_learner, "critic": self._critic_learner}
+        parts: dict[str, Stateful] = {"actor": self._actor, "reference": self._reference}
+        self.kept = Kept(learners, self._reference.modules(), parts)
 
     def advance(self, step: int) -> Advanced:
         """Sample, value, update the critic and (after its warm-up) the actor."""
@@ -85,19 +86,6 @@ class PPO:
             metrics |= self._improve_policy(step, seen, goals, ref_BT)
         metrics |= self._reference.follow(step, seen.old_BT, ref_BT, seen.mask_BT)
         return Advanced(seen.metrics | metrics | {"time/train": perf_counter() - start}, seen.samples)
-
-    def modules(self) -> dict[str, Module]:
-        """A reference model that follows the policy."""
-        return self._reference.modules()
-
-    def state(self) -> State:
-        """Which prompts come next, and an adaptive coefficient of the KL."""
-        return {"actor": self._actor.state(), "reference": self._reference.state()}
-
-    def restore(self, state: State) -> None:
-        """Put back what `state` gave."""
-        self._actor.restore(state["actor"])
-        self._reference.restore(state["reference"])
 
     def _goals(self, seen: Experience, ref_BT: Tensor | None) -> Goals:
         spec, mask_BT = self._spec, seen.mask_BT

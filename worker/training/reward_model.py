@@ -13,7 +13,6 @@ from functools import partial
 
 import torch
 from torch import Tensor
-from torch.nn import Module
 from torch.nn.functional import logsigmoid
 
 from service.domain.supervised import RewardModelSpec
@@ -26,7 +25,7 @@ from worker.training.events import Sample
 from worker.training.gradients import descend
 from worker.training.preferences import Pair
 from worker.training.scorer import HEAD, Scorer, whole
-from worker.training.setup import Advanced, Setup, State
+from worker.training.setup import Advanced, Kept, Setup
 
 
 def pair_losses(
@@ -80,7 +79,7 @@ class RewardModeling:
         setup.warnings.extend(warnings)
         self.scorer = Scorer(setup.policy)
         self._learner = setup.learner(self.scorer)
-        self.learners = {"policy": self._learner}
+        self.kept = Kept({"policy": self._learner}, {HEAD: self.scorer.head})
 
     def advance(self, step: int) -> Advanced:
         """One batch, one update."""
@@ -105,17 +104,6 @@ class RewardModeling:
             **{f"train/{name}": value for name, value in averages.read().items()},
         }
         return Advanced(metrics, [])
-
-    def modules(self) -> dict[str, Module]:
-        """The head, beside the model that carries it."""
-        return {HEAD: self.scorer.head}
-
-    def state(self) -> State:
-        """Nothing more."""
-        return {}
-
-    def restore(self, state: State) -> None:
-        """Nothing to put back."""
 
     def evaluation(self, rows: list[Row]) -> "Ranking":
         """What ranks held-out pairs with the weights as they are at the time."""

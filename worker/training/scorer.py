@@ -30,15 +30,21 @@ HEAD = "reward_head"
 """The head's name in a checkpoint, without `.safetensors`."""
 
 
+def scalar_head(policy: Policy) -> nn.Linear:
+    """One number from a hidden state; it starts at 0, and so prefers nothing."""
+    head = nn.Linear(policy.head.weight_VH.shape[1], 1, device=policy.device)
+    nn.init.zeros_(head.weight)
+    nn.init.zeros_(head.bias)
+    return head
+
+
 class Scorer(nn.Module):
     """r(q, o), with the weights of a policy whose output projection takes no part."""
 
     def __init__(self, policy: Policy) -> None:
         super().__init__()
         self.backbone = policy.model.base_model
-        self.head = nn.Linear(policy.head.weight_VH.shape[1], 1, device=policy.device)
-        nn.init.zeros_(self.head.weight)
-        nn.init.zeros_(self.head.bias)
+        self.head = scalar_head(policy)
         self.policy = policy
 
     def forward(self, batch: MicroBatch) -> Tensor:

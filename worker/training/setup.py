@@ -80,26 +80,46 @@ class Advanced(NamedTuple):
     samples: list[Sample]
 
 
-class Algorithm(Protocol):
-    """A way to train a policy."""
-
-    learners: dict[str, Learner]
-    """What moves: `policy` is exported as a model, others are saved beside it."""
-
-    def advance(self, step: int) -> Advanced:
-        """One step, counted from 0: a function of learners, modules, state, seed and step."""
-        ...
-
-    def modules(self) -> dict[str, Module]:
-        """Weights that change without a learner: a synced reference model."""
-        ...
+class Stateful(Protocol):
+    """Something that remembers from step to step."""
 
     def state(self) -> State:
-        """What else the next step depends on."""
+        """All that it remembers."""
         ...
 
     def restore(self, state: State) -> None:
         """Put back what `state` gave."""
+        ...
+
+
+@dataclass(frozen=True)
+class Kept:
+    """All that the next step of an algorithm depends on, beside seed and step; a checkpoint holds it."""
+
+    learners: dict[str, Learner]
+    """What moves: `policy` is exported as a model, others are saved beside it."""
+    modules: dict[str, Module] = field(default_factory=dict)
+    """Weights that no learner of their own moves: a synced reference model."""
+    parts: dict[str, Stateful] = field(default_factory=dict)
+    """Whatever else remembers."""
+
+    def state(self) -> State:
+        """What the parts remember."""
+        return {name: part.state() for name, part in self.parts.items()}
+
+    def restore(self, state: State) -> None:
+        """Put back what `state` gave."""
+        for name, part in self.parts.items():
+            part.restore(state[name])
+
+
+class Algorithm(Protocol):
+    """A way to train a policy."""
+
+    kept: Kept
+
+    def advance(self, step: int) -> Advanced:
+        """One step, counted from 0: a function of what is kept, seed and step."""
         ...
 
 

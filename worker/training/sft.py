@@ -7,7 +7,6 @@ of the last answer, of all of the assistant's turns, or all. Shapes: B rows, T c
 """
 
 from torch import Tensor
-from torch.nn import Module
 
 from service.domain.supervised import SFTSpec
 from worker.training import data
@@ -15,7 +14,7 @@ from worker.training.aggregate import Averages, row_weights
 from worker.training.batching import lengths
 from worker.training.gradients import Term, update
 from worker.training.logprobs import Predicted, predict
-from worker.training.setup import Advanced, Setup, State
+from worker.training.setup import Advanced, Kept, Setup
 
 
 def token_losses(rows: list[int], predicted: Predicted, mask_BT: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
@@ -35,7 +34,7 @@ class SFT:
             setup.warnings.append(f"max_length is {spec.max_length:,}, but the model reads at most {limit:,} tokens")
         self._sequences = encoded.sequences
         self._learner = setup.learner()
-        self.learners = {"policy": self._learner}
+        self.kept = Kept({"policy": self._learner})
 
     def advance(self, step: int) -> Advanced:
         """The rows of a step are a function of its number and the seed."""
@@ -60,14 +59,3 @@ class SFT:
             "train/learned_tokens": float(length_B.sum()),
         }
         return Advanced(metrics, [])
-
-    def modules(self) -> dict[str, Module]:
-        """None: the learner's weights are all there is."""
-        return {}
-
-    def state(self) -> State:
-        """Nothing more."""
-        return {}
-
-    def restore(self, state: State) -> None:
-        """Nothing to put back."""

@@ -13,6 +13,8 @@ class JobStatus(StrEnum):
 
     QUEUED = "queued"
     RUNNING = "running"
+    PAUSING = "pausing"
+    PAUSED = "paused"
     CANCELLING = "cancelling"
     SUCCEEDED = "succeeded"
     FAILED = "failed"
@@ -27,6 +29,8 @@ class JobEvent(StrEnum):
     FAIL = "fail"
     LOSE = "lose"
     RELEASE = "release"
+    PAUSE = "pause"
+    RESUME = "resume"
     CANCEL = "cancel"
     STOP = "stop"
 
@@ -35,11 +39,21 @@ S, E = JobStatus, JobEvent
 MOVES: dict[tuple[JobStatus, JobEvent], JobStatus] = {
     (S.QUEUED, E.CLAIM): S.RUNNING,
     (S.QUEUED, E.CANCEL): S.CANCELLED,
+    (S.QUEUED, E.PAUSE): S.PAUSED,
     (S.QUEUED, E.FAIL): S.FAILED,  # a job that it depends on did not succeed
     (S.RUNNING, E.FINISH): S.SUCCEEDED,
     (S.RUNNING, E.FAIL): S.FAILED,
     (S.RUNNING, E.LOSE): S.QUEUED,  # its worker or trainer died; anyone may claim it again
     (S.RUNNING, E.RELEASE): S.QUEUED,  # its worker is shutting down and hands it back
+    (S.RUNNING, E.PAUSE): S.PAUSING,  # asked; the step ends, its state is saved, the device is freed
+    (S.PAUSING, E.STOP): S.PAUSED,
+    (S.PAUSING, E.LOSE): S.PAUSED,  # from its last checkpoint it goes on just as well
+    (S.PAUSING, E.RELEASE): S.PAUSED,
+    (S.PAUSING, E.FINISH): S.SUCCEEDED,  # it was done before it heard
+    (S.PAUSING, E.FAIL): S.FAILED,
+    (S.PAUSING, E.CANCEL): S.CANCELLING,
+    (S.PAUSED, E.RESUME): S.QUEUED,
+    (S.PAUSED, E.CANCEL): S.CANCELLED,
     (S.RUNNING, E.CANCEL): S.CANCELLING,  # asked; the loop stops at its next step
     (S.CANCELLING, E.STOP): S.CANCELLED,
     (S.CANCELLING, E.LOSE): S.CANCELLED,
@@ -48,7 +62,7 @@ MOVES: dict[tuple[JobStatus, JobEvent], JobStatus] = {
     (S.CANCELLING, E.FAIL): S.FAILED,
 }
 TERMINAL = frozenset({S.SUCCEEDED, S.FAILED, S.CANCELLED})
-HELD = frozenset({S.RUNNING, S.CANCELLING})  # a worker holds the lease
+HELD = frozenset({S.RUNNING, S.PAUSING, S.CANCELLING})  # a worker holds the lease
 
 
 def after(status: JobStatus, event: JobEvent) -> JobStatus:

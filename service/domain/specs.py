@@ -101,6 +101,17 @@ class ResourcesSpec(Strict):
     """What a worker must have free to run the job."""
 
     gpus: int = Field(0, ge=0, le=8, description="devices; 0 runs on the CPU")
+    gpu_memory_gb: float | None = Field(None, gt=0, description="that each device must have; null: any device")
+    share_gpu: bool = Field(
+        False, description="run beside other jobs that share, on devices whose memory holds all their gpu_memory_gb"
+    )
+    memory_gb: float | None = Field(None, gt=0, description="of the host, that must be free; null: not looked at")
+
+    @model_validator(mode="after")
+    def _say_how_much(self) -> Self:
+        if self.share_gpu and not (self.gpus and self.gpu_memory_gb):
+            raise refusal("share_gpu", "needs gpus and gpu_memory_gb, so that what shares a device fits", True)
+        return self
 
 
 class JobSpec(Strict):
@@ -143,6 +154,7 @@ class JobSpec(Strict):
     steps: int = Field(100, ge=1, le=10_000_000, description="updates; with rewards, batches of responses")
     seed: int = Field(0, ge=0, lt=2**31, description="of the data order, the sampling and new weights")
     priority: int = Field(0, ge=-100, le=100, description="higher runs first")
+    max_seconds: float | None = Field(None, gt=0, description="running time, of all attempts together; null: no limit")
     max_restarts: int = Field(5, ge=0, le=100, description="how often a lost attempt is repeated")
     depends_on: list[str] = Field(default_factory=list, max_length=64, description="jobs that must succeed first")
     tags: dict[str, str] = Field(default_factory=dict, max_length=16, description="for finding it again")

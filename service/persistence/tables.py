@@ -61,6 +61,10 @@ class Key(Created, Base):
     secret_hash: Mapped[str] = mapped_column(unique=True)
     expires_at: Mapped[datetime | None]
     revoked_at: Mapped[datetime | None]
+    max_running: Mapped[int | None]
+    """Limits of the jobs that were submitted with it; none: no limit."""
+    max_queued: Mapped[int | None]
+    max_gpus: Mapped[int | None]
 
 
 class LoginLink(Created, Base):
@@ -90,6 +94,12 @@ class Job(Created, Base):
     depends_on: Mapped[list[str]]
     max_restarts: Mapped[int]
     idempotency_key: Mapped[str | None]
+    request_hash: Mapped[str | None]
+    """Of the spec as it was asked for: a repeated request without a key is recognised by it."""
+    key_id: Mapped[str | None] = mapped_column(ForeignKey("keys.id", ondelete="SET NULL"))
+    """With which key it was submitted; its limits hold for the job."""
+    retry_of: Mapped[str | None]
+    clone_of: Mapped[str | None]
 
     version: Mapped[int] = mapped_column(server_default=text("0"))
     attempt: Mapped[int] = mapped_column(server_default=text("0"))
@@ -97,6 +107,9 @@ class Job(Created, Base):
     lease_owner: Mapped[str | None]
     lease_expires_at: Mapped[datetime | None]
     not_before: Mapped[datetime | None]
+    attempt_started_at: Mapped[datetime | None]
+    ran_seconds: Mapped[float] = mapped_column(server_default=text("0"))
+    """By attempts that have ended."""
 
     progress: Mapped[dict[str, Any]]
     metrics: Mapped[dict[str, Any]] = mapped_column(server_default=text("'{}'"))
@@ -111,8 +124,11 @@ class Job(Created, Base):
         Index(
             "ix_jobs_lease_expires_at",
             "lease_expires_at",
-            postgresql_where=text("status IN ('running', 'cancelling')"),
+            postgresql_where=text("status IN ('running', 'pausing', 'cancelling')"),
         ),
+        Index("ix_jobs_owner_request_hash", "owner", "request_hash"),
+        Index("ix_jobs_depends_on", "depends_on", postgresql_using="gin", postgresql_where=text("status = 'queued'")),
+        Index("ix_jobs_finished_at", "finished_at"),
     )
 
 
@@ -172,10 +188,22 @@ class Checkpoint(Created, Base):
     storage_key: Mapped[str]
     bytes: Mapped[int]
     best: Mapped[bool] = mapped_column(server_default=text("false"))
+    promoted: Mapped[bool] = mapped_column(server_default=text("false"))
+    """Kept until a person says otherwise."""
+    damaged: Mapped[bool] = mapped_column(server_default=text("false"))
+    """Its files were found not to be what `files` says: nothing starts from it."""
     metrics: Mapped[dict[str, Any]]
     files: Mapped[list[Any]]
 
-    __table_args__ = (UniqueConstraint("job_id", "step"),)
+    __table_args__ = (UniqueConstraint("job_id", "step"), Index("ix_checkpoints_storage_key", "storage_key"))
+
+
+class Garbage(Created, Base):
+    """A key of the storage that its row no longer names: its files go once no other row names it."""
+
+    __tablename__ = "garbage"
+    id: Mapped[int] = mapped_column(Identity(), primary_key=True)
+    storage_key: Mapped[str]
 
 
 class File(Created, Base):
@@ -213,5 +241,47 @@ class Worker(Base):
     pid: Mapped[int]
     slots: Mapped[int]
     devices: Mapped[list[str]]
+    gpus: Mapped[list[Any]] = mapped_column(server_default=text("'[]'"))
+    """Of each: index, name, memory_bytes."""
+    memory_bytes: Mapped[int] = mapped_column(server_default=text("0"))
+    versions: Mapped[dict[str, Any]] = mapped_column(server_default=text("'{}'"))
+    draining: Mapped[bool] = mapped_column(server_default=text("false"))
+    """Finishes what it runs and claims nothing."""
     started_at: Mapped[datetime] = mapped_column(server_default=func.clock_timestamp())
     beat_at: Mapped[datetime] = mapped_column(server_default=func.clock_timestamp())
+
+
+class Webhook(Created, Base):
+    """An address that is told what happens to its owner's jobs."""
+
+    __tablename__ = "webhooks"
+    id: Mapped[str] = mapped_column(primary_key=True)
+    owner: Mapped[str]
+    url: Mapped[str]
+    secret: Mapped[str]
+    events: Mapped[list[str]]
+    enabled: Mapped[bool] = mapped_column(server_default=text("true"))
+
+    __table_args__ = (Index("ix_webhooks_owner", "owner"),)
+
+
+class Delivery(Created, Base):
+    """One message for one webhook: made in the transaction that it tells of, tried until it is taken."""
+
+    __tablename__ = "deliveries"
+    id: Mapped[str] = mapped_column(primary_key=True)
+    webhook_id: Mapped[str] = mapped_column(ForeignKey("webhooks.id", ondelete="CASCADE"))
+    type: Mapped[str]
+    job_id: Mapped[str | None]
+    payload: Mapped[dict[str, Any]]
+    attempts: Mapped[int] = mapped_column(server_default=text("0"))
+    next_at: Mapped[datetime | None] = mapped_column(server_default=func.clock_timestamp())
+    """When it is tried next; none: never again."""
+    delivered_at: Mapped[datetime | None]
+    status_code: Mapped[int | None]
+    error: Mapped[str | None]
+
+    __table_args__ = (
+        Index("ix_deliveries_next_at", "next_at", postgresql_where=text("next_at IS NOT NULL")),
+        Index("ix_deliveries_webhook_id_created_at", "webhook_id", "created_at"),
+    )

@@ -4,7 +4,16 @@ import type { components } from '../api/schema'
 
 type AlgorithmType = components['schemas']['JobSpec']['algorithm']['type']
 
-const STATUSES: JobStatus[] = ['queued', 'running', 'cancelling', 'succeeded', 'failed', 'cancelled']
+const STATUSES: JobStatus[] = [
+  'queued',
+  'running',
+  'pausing',
+  'paused',
+  'cancelling',
+  'succeeded',
+  'failed',
+  'cancelled',
+]
 const ALGORITHMS: Record<AlgorithmType, string> = {
   sft: 'SFT',
   reward_model: 'Reward model',

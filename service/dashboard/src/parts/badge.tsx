@@ -3,6 +3,8 @@ import type { JobStatus } from '../api/jobs'
 const MARKS: Record<JobStatus, string> = {
   queued: '○',
   running: '●',
+  pausing: '◑',
+  paused: '‖',
   cancelling: '◐',
   succeeded: '✓',
   failed: '✕',

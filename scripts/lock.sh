@@ -5,5 +5,5 @@ set -euo pipefail
 cd "$(dirname "$0")/.."
 {
   echo "# Made by scripts/lock.sh; used as constraints: pip install -c requirements.lock -e '.[embedded,gguf,dev,peers]'"
-  .venv/bin/python -m pip freeze --exclude-editable --exclude hone | sed -E 's/\+cpu$//' | grep -viE '^(nvidia|triton)|@ file'
+  .venv/bin/python -m pip freeze --exclude-editable --exclude hone | sed -E 's/\+cpu$//' | grep -viE '^(nvidia-[^m]|triton)|@ file'
 } > requirements.lock

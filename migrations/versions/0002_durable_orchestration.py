@@ -77,6 +77,7 @@ def upgrade() -> None:
     op.add_column("jobs", sa.Column("retry_of", sa.Text(), nullable=True))
     op.add_column("jobs", sa.Column("clone_of", sa.Text(), nullable=True))
     op.add_column("jobs", sa.Column("attempt_started_at", sa.DateTime(timezone=True), nullable=True))
+    op.add_column("jobs", sa.Column("reports", sa.BigInteger(), server_default=sa.text("0"), nullable=False))
     op.add_column("jobs", sa.Column("ran_seconds", sa.Double(), server_default=sa.text("0"), nullable=False))
     op.create_index(
         "ix_jobs_depends_on",
@@ -122,6 +123,7 @@ def downgrade() -> None:
         "ix_jobs_depends_on", table_name="jobs", postgresql_using="gin", postgresql_where=sa.text("status = 'queued'")
     )
     op.drop_column("jobs", "ran_seconds")
+    op.drop_column("jobs", "reports")
     op.drop_column("jobs", "attempt_started_at")
     op.drop_column("jobs", "clone_of")
     op.drop_column("jobs", "retry_of")

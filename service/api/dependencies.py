@@ -22,6 +22,7 @@ class Identity:
 
     owner: str
     role: str
+    key_id: str | None = None
 
     @property
     def sees(self) -> str | None:
@@ -98,7 +99,7 @@ def _looked_up(parts: Services, secret: str) -> Identity:
         key = keys.find(session, secret)
         if key is None:
             raise Unauthorized("this API key is unknown, expired or revoked")
-        return Identity(key.owner, key.role)
+        return Identity(key.owner, key.role, key.id)
 
 
 Reader = Annotated[Identity, Depends(_identity)]

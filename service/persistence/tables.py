@@ -108,6 +108,8 @@ class Job(Created, Base):
     lease_expires_at: Mapped[datetime | None]
     not_before: Mapped[datetime | None]
     attempt_started_at: Mapped[datetime | None]
+    reports: Mapped[int] = mapped_column(server_default=text("0"))
+    """How many the current attempt has written."""
     ran_seconds: Mapped[float] = mapped_column(server_default=text("0"))
     """By attempts that have ended."""
 

@@ -46,8 +46,8 @@ def _earlier(session: Session, by: Requester, request_hash: str) -> Job | None:
     """
     if by.idempotency_key is not None:
         return jobs.by_idempotency_key(session, by.owner, by.idempotency_key)
-    found = jobs.by_request_hash(session, by.owner, request_hash)  # also waits for a try that is still being answered
-    return found if by.repeated else None
+    jobs.wait_for_the_same(session, by.owner, request_hash)  # an earlier try may still be on its way
+    return jobs.by_request_hash(session, by.owner, request_hash) if by.repeated else None
 
 
 def _same(earlier: Job, request_hash: str) -> Job:
@@ -71,6 +71,10 @@ def _add(session: Session, by: Requester, spec: JobSpec, roots: list[Path], requ
     _check_files(session, by.owner, spec)
     made = jobs.Origin(by.idempotency_key, request_hash, by.key_id, **origin)
     job = jobs.add(session, by.owner, spec, made)
+    if job is None:  # the same request came twice at the same time, and the other was faster
+        earlier = _earlier(session, by, request_hash)
+        assert earlier is not None
+        return _same(earlier, request_hash)
     outbox.add(session, outbox.TRAIN, {"job_id": job.id})
     return job
 

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from typing import Annotated
 
 from fastapi import Depends, Request
+from fastapi.concurrency import run_in_threadpool
 from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
 
 from service.bells import Listener, Ringer
@@ -63,7 +64,10 @@ class Services:
     identities: Identities = field(default_factory=Identities)
 
 
-def services(request: Request) -> Services:
+# What waits for nothing is `async`: FastAPI runs a plain function in a thread, which costs more than it does itself.
+
+
+async def services(request: Request) -> Services:
     """The parts of this API."""
     found: Services = request.app.state.services
     return found
@@ -82,14 +86,14 @@ SessionDep = Annotated[Session, Depends(_transaction, scope="function")]
 _bearer = HTTPBearer(auto_error=False, description="`Authorization: Bearer hone-…`")
 
 
-def _identity(
+async def _identity(
     parts: ServicesDep, credentials: Annotated[HTTPAuthorizationCredentials | None, Depends(_bearer)]
 ) -> Identity:
     if credentials is None:
         raise Unauthorized("no API key: send the header 'Authorization: Bearer hone-…'", code="missing_api_key")
     known = parts.identities.get(credentials.credentials)
     if known is None:
-        known = _looked_up(parts, credentials.credentials)
+        known = await run_in_threadpool(_looked_up, parts, credentials.credentials)
         parts.identities.put(credentials.credentials, known)
     return known
 
@@ -105,13 +109,13 @@ def _looked_up(parts: Services, secret: str) -> Identity:
 Reader = Annotated[Identity, Depends(_identity)]
 
 
-def _writer(identity: Reader) -> Identity:
+async def _writer(identity: Reader) -> Identity:
     if identity.role == "viewer":
         raise Forbidden("this key is a viewer's: it can look but not change; ask for a member's key")
     return identity
 
 
-def _admin(identity: Reader) -> Identity:
+async def _admin(identity: Reader) -> Identity:
     if identity.role != "admin":
         raise Forbidden(f"this needs an admin's key, but this one is a {identity.role}'s")
     return identity

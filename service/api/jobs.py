@@ -25,7 +25,7 @@ Retries = Annotated[
 ]
 
 
-def _requester(identity: Writer, idempotency_key: IdempotencyKey = None, retries: Retries = 0) -> Requester:
+async def _requester(identity: Writer, idempotency_key: IdempotencyKey = None, retries: Retries = 0) -> Requester:
     return Requester(identity.owner, identity.key_id, idempotency_key, repeated=retries > 0)
 
 

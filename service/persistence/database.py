@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 from sqlalchemy import create_engine, text
-from sqlalchemy.exc import DBAPIError, OperationalError
+from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError
 from sqlalchemy.orm import Session
 
 from service.domain.errors import Unavailable
@@ -51,7 +51,7 @@ class Database:
             with Session(self._engine, expire_on_commit=False) as session:
                 yield session
                 session.commit()
-        except OperationalError as error:
+        except (OperationalError, InterfaceError) as error:  # the second: a connection that broke a moment ago
             raise Unavailable(f"the database cannot do this now; try again ({error.orig})") from error
         channels: set[str] = session.info.get(WAKE, set())
         if channels:

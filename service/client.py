@@ -19,6 +19,7 @@ from urllib.parse import urlsplit
 import httpx2
 
 from service.domain.errors import HoneError, Unavailable
+from service.domain.keys import Limits
 from service.domain.specs import JobSpec
 from service.download import download
 from service.schemas import (
@@ -26,6 +27,8 @@ from service.schemas import (
     EventRead,
     FileRead,
     JobRead,
+    KeyCreated,
+    KeyRead,
     LoginLink,
     MetricsRead,
     Page,
@@ -85,6 +88,11 @@ class Client:
     def checkpoints(self) -> "Checkpoints":
         """What can be done with checkpoints."""
         return Checkpoints(self)
+
+    @cached_property
+    def keys(self) -> "Keys":
+        """API keys. They need an admin's."""
+        return Keys(self)
 
     def presets(self) -> Page[PresetRead]:
         """Every preset."""
@@ -251,6 +259,27 @@ class Files:
             form = {"data": {"purpose": purpose}, "files": {"file": (path.name, content, "application/jsonl")}}
             answer = self._client.send("POST", "/v1/files", repeat=False, timeout=None, **form)
         return FileRead.model_validate_json(answer)
+
+
+class Keys:
+    """API keys of a service."""
+
+    def __init__(self, client: Client) -> None:
+        self._client = client
+
+    def create(self, owner: str, *, role: str = "member", limits: Limits | None = None) -> KeyCreated:
+        """A key for an owner; its secret is shown this once."""
+        wanted = {"owner": owner, "role": role, **(limits or Limits()).model_dump()}
+        return KeyCreated.model_validate_json(self._client.send("POST", "/v1/keys", repeat=False, json=wanted))
+
+    def list(self, *, after: str | None = None, limit: int = 20) -> Page[KeyRead]:
+        """Everybody's keys without their secrets, newest first."""
+        query = _given(after=after, limit=limit)
+        return Page[KeyRead].model_validate_json(self._client.send("GET", "/v1/keys", params=query))
+
+    def revoke(self, key_id: str) -> KeyRead:
+        """Let a key work no more."""
+        return KeyRead.model_validate_json(self._client.send("DELETE", f"/v1/keys/{key_id}"))
 
 
 def _given(**query: Any) -> dict[str, Any]:

@@ -6,6 +6,7 @@ from pathlib import Path
 from service.domain.datasets import FileData
 from service.domain.errors import Conflict, Invalid, NotFound, Unauthorized
 from service.domain.jobs import JobEvent, JobStatus
+from service.domain.keys import Limits
 from service.domain.models import local_directory
 from service.domain.specs import JOB_MODEL, JobSpec
 from service.persistence import checkpoints, files, jobs, keys, outbox
@@ -100,9 +101,16 @@ def cancel(session: Session, owner: str | None, job_id: str) -> Job:
     return job
 
 
-def create_key(session: Session, owner: str, role: str) -> tuple[Key, str]:
+def create_key(session: Session, owner: str, role: str, limits: Limits | None = None) -> tuple[Key, str]:
     """A key and its secret, which is shown this once."""
-    return keys.add(session, owner, role)
+    return keys.add(session, owner, role, limits=limits or Limits())
+
+
+def revoke_key(session: Session, key_id: str) -> Key:
+    """A key that works no more. Its jobs go on; revoking it twice is fine."""
+    key = keys.get(session, key_id)
+    key.revoked_at = key.revoked_at or datetime.now(UTC)
+    return key
 
 
 def create_login_link(session: Session, owner: str, role: str) -> tuple[str, datetime]:

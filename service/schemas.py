@@ -7,6 +7,7 @@ from typing import Any, Generic, Literal, Self, TypeVar
 from pydantic import BaseModel, ConfigDict, Field
 
 from service.domain.jobs import Failure, JobStatus, Progress
+from service.domain.keys import Limits
 from service.domain.specs import JobSpec
 from service.domain.strict import Strict
 
@@ -161,21 +162,32 @@ class Login(Strict):
     token: str
 
 
-class KeyCreate(Strict):
+class KeyCreate(Limits):
     """A wish for a key."""
 
     owner: str = Field(min_length=1, max_length=100, description="whose jobs and files it sees")
     role: Literal["admin", "member", "viewer"] = Field("member", description="a viewer only looks")
 
 
-class KeyCreated(BaseModel):
-    """A key; its secret is shown this once."""
+class KeyRead(Read):
+    """A key without its secret."""
 
+    object: Literal["key"] = "key"
     id: str
     owner: str
     role: str = Field(description="admin, member or viewer")
-    secret: str
+    max_running: int | None
+    max_queued: int | None
+    max_gpus: int | None
+    created_at: datetime
     expires_at: datetime | None
+    revoked_at: datetime | None
+
+
+class KeyCreated(KeyRead):
+    """A key; its secret is shown this once."""
+
+    secret: str
 
 
 class StageRead(Read):

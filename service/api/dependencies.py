@@ -22,6 +22,7 @@ class Identity:
 
     owner: str
     role: str
+    key_id: str
 
     @property
     def sees(self) -> str | None:
@@ -48,6 +49,10 @@ class Identities:
         if len(self._known) >= self.MOST:
             self._known.clear()
         self._known[keys.digest(secret)] = (time.monotonic() + self.SECONDS, identity)
+
+    def forget(self, key_id: str) -> None:
+        """A key was revoked: here at once, in other processes within SECONDS."""
+        self._known = {hashed: known for hashed, known in self._known.items() if known[1].key_id != key_id}
 
 
 @dataclass(frozen=True)
@@ -98,7 +103,7 @@ def _looked_up(parts: Services, secret: str) -> Identity:
         key = keys.find(session, secret)
         if key is None:
             raise Unauthorized("this API key is unknown, expired or revoked")
-        return Identity(key.owner, key.role)
+        return Identity(key.owner, key.role, key.id)
 
 
 Reader = Annotated[Identity, Depends(_identity)]

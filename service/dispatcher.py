@@ -1,5 +1,7 @@
 """The dispatcher: sends what the outbox holds, returns lost jobs to the queue, ends jobs that can never start.
 
+Beside these, in a thread of its own, it sends webhooks.
+
 `python -m service.dispatcher`. Several may run: one leads, the others wait to take over. Even two that both believe to
 lead do no harm, since each takes only rows that no other has locked.
 """
@@ -14,11 +16,12 @@ from redis import Redis
 from redis.exceptions import RedisError
 
 from service import beats, broker, logs, settings
-from service.bells import Ringer
+from service.bells import Listener, Ringer
 from service.domain.jobs import Failure
 from service.persistence import jobs, outbox
 from service.persistence.database import Database
 from service.persistence.leadership import Leadership
+from service.webhooks import Sender
 
 log = logs.get(__name__)
 ROUND_SECONDS = 1.0
@@ -121,9 +124,27 @@ def main() -> None:
     database = Database(config.database_url, ring=ringer, pool_size=2, stall_seconds=STALL_SECONDS)
     leadership = Leadership(config.database_url)
     dispatcher, doze = Dispatcher(database, broker.celery(config.redis_url)), Doze(config.redis_url, stop)
+    sending = _sending(config, leadership, stop)
+    sending.start()
     run(dispatcher, doze, stop, partial(beats.beat, config.data_dir, "dispatcher"), leadership)
+    sending.join(5)
     leadership.close()
     database.close()
+
+
+def _sending(config: settings.Settings, leads: Leadership, stop: threading.Event) -> threading.Thread:
+    """Webhooks go out in a thread of their own, with connections of their own: endpoints may take their time."""
+
+    def send() -> None:
+        database = Database(config.database_url, pool_size=2, stall_seconds=STALL_SECONDS)
+        private = config.webhook_allow_private
+        try:
+            Sender(database, Listener(config.redis_url), leads, private=private).run(stop)
+        finally:
+            stop.set()  # whoever supervises us starts all of it again
+            database.close()
+
+    return threading.Thread(target=send, name="webhooks", daemon=True)
 
 
 if __name__ == "__main__":

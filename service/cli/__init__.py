@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from service.cli import jobs, keys, operator, transfer
+from service.cli import jobs, keys, operator, transfer, webhooks
 from service.cli.errors import Refusing
 
 app = Refusing(
@@ -34,6 +34,13 @@ PANELS: dict[str, list[Callable[..., None]]] = {
     "Start": [operator.up, operator.demo],
     "Jobs": [jobs.submit, jobs.jobs, jobs.show, jobs.watch, jobs.cancel, jobs.logs, jobs.presets],
     "Files and checkpoints": [transfer.pull, transfer.upload],
+    "Webhooks": [
+        webhooks.webhooks,
+        webhooks.add_webhook,
+        webhooks.test_webhook,
+        webhooks.webhook_log,
+        webhooks.remove_webhook,
+    ],
     "Operate": [operator.login, keys.create_key, keys.keys, keys.revoke_key, operator.migrate],
 }
 for panel, commands in PANELS.items():

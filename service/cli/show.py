@@ -12,7 +12,7 @@ from rich.table import Table
 
 from service.domain.presets import PRESETS
 from service.live import number, status
-from service.schemas import CheckpointRead, JobRead, KeyRead, PresetRead, StageRead
+from service.schemas import CheckpointRead, DeliveryRead, JobRead, KeyRead, PresetRead, StageRead, WebhookRead
 
 HEADERS = ("id", "status", "algorithm", "progress", "created", "name")
 WIDTH = 100  # of comments
@@ -81,6 +81,21 @@ def _table(headers: Sequence[str], rows: Sequence[tuple[str, ...]], none: str) -
     for row in rows:
         table.add_row(*map(escape, row))
     console.print(table if rows else none)
+
+
+def webhooks(found: list[WebhookRead]) -> None:
+    """One line each."""
+    rows = [(one.id, "enabled" if one.enabled else "disabled", one.url, ", ".join(one.events)) for one in found]
+    _table(("id", "state", "url", "events"), rows, "No webhooks yet: `hone add-webhook URL` makes one.")
+
+
+def deliveries(found: list[DeliveryRead]) -> None:
+    """One line each."""
+    rows = [
+        (one.id, one.status, one.type, one.job_id or "", f"{one.attempts}", one.error or str(one.status_code or ""))
+        for one in found
+    ]
+    _table(("id", "status", "type", "job", "attempts", "answer"), rows, "Nothing was sent yet.")
 
 
 def keys(found: list[KeyRead]) -> None:

@@ -10,7 +10,7 @@ from service.domain import ids
 from service.domain.errors import LeaseLost, NotFound
 from service.domain.jobs import HELD, TERMINAL, Failure, JobEvent, JobStatus, Progress, after
 from service.domain.specs import JobSpec
-from service.persistence import events, outbox
+from service.persistence import events, outbox, webhooks
 from service.persistence.tables import Checkpoint, Event, Job, Metric, Sample
 
 
@@ -109,6 +109,7 @@ def move(session: Session, job: Job, event: JobEvent, **data: Any) -> None:
     if job.status == JobStatus.QUEUED:
         outbox.add(session, outbox.TRAIN, {"job_id": job.id})
     events.add(session, job, "status", {"status": job.status, **data})
+    webhooks.announce(session, job)
 
 
 def fail(session: Session, job: Job, failure: Failure) -> None:

@@ -52,6 +52,11 @@ class Settings(BaseSettings):
     spare_trainer: bool = Field(
         True, alias="HONE_SPARE_TRAINER", description="keep a started trainer waiting, so that a job starts at once"
     )
+    webhook_allow_private: bool = Field(
+        False,
+        alias="HONE_WEBHOOK_ALLOW_PRIVATE",
+        description="whether webhooks may go to loopback and private addresses; `hone up` on loopback allows it",
+    )
     log_level: str = Field("INFO", alias="HONE_LOG_LEVEL", description="DEBUG, INFO, WARNING or ERROR")
 
     @field_validator("worker_gpus", mode="before")

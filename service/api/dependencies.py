@@ -23,7 +23,7 @@ class Identity:
 
     owner: str
     role: str
-    key_id: str | None = None
+    key_id: str
 
     @property
     def sees(self) -> str | None:
@@ -50,6 +50,10 @@ class Identities:
         if len(self._known) >= self.MOST:
             self._known.clear()
         self._known[keys.digest(secret)] = (time.monotonic() + self.SECONDS, identity)
+
+    def forget(self, key_id: str) -> None:
+        """A key was revoked: here at once, in other processes within SECONDS."""
+        self._known = {hashed: known for hashed, known in self._known.items() if known[1].key_id != key_id}
 
 
 @dataclass(frozen=True)

@@ -1,6 +1,6 @@
 """All routers, in the order in which the documentation shows them."""
 
-from service.api import checkpoints, events, files, health, jobs, keys, metrics, presets, samples
+from service.api import checkpoints, events, files, health, jobs, keys, metrics, presets, samples, webhooks
 
 ALL = (
     jobs.router,
@@ -10,6 +10,7 @@ ALL = (
     checkpoints.router,
     files.router,
     presets.router,
+    webhooks.router,
     keys.router,
     health.router,
 )

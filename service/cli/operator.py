@@ -1,12 +1,12 @@
 """Commands for whoever runs the service."""
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from service.cli.connect import Data, Key, Url, connect
-from service.datadir import DataDir, default, write_private
+from service.datadir import DataDir, default
 from service.domain.errors import HoneError, Invalid, Unavailable
 
 if TYPE_CHECKING:
@@ -70,35 +70,16 @@ def login(url: Url = None, key: Key = None, data_dir: Data = None) -> None:
         typer.echo(client.login_link())
 
 
-def create_key(
-    database_url: DatabaseUrl,
-    owner: Annotated[str, typer.Option(help="whose jobs and files it sees")],
-    role: Annotated[Literal["admin", "member", "viewer"], typer.Option(help="what it may do")] = "member",
-    file: Annotated[Path | None, typer.Option(help="write the secret here, readable by you alone")] = None,
-) -> None:
-    """Make an API key and show its secret, this once."""
-    from service import commands
-
-    database = _database(database_url)
-    with database.transaction() as session:
-        _, secret = commands.create_key(session, owner=owner, role=role)
-    database.close()
-    if file is None:
-        typer.echo(secret)
-    else:
-        write_private(file, f"{secret}\n")
-
-
 def migrate(database_url: DatabaseUrl) -> None:
     """Bring the database to the newest schema."""
     from service.persistence.migrations import upgrade
 
-    _database(database_url).close()
+    reach(database_url).close()
     upgrade(database_url)
     typer.echo("The database has the newest schema.")
 
 
-def _database(url: str) -> "Database":
+def reach(url: str) -> "Database":
     """A database that answers, or a refusal that names what to look at."""
     from service.persistence.database import Database
 

@@ -12,7 +12,7 @@ from service.domain import ids
 from service.domain.errors import LeaseLost, NotFound
 from service.domain.jobs import HELD, TERMINAL, Failure, JobEvent, JobStatus, Progress, after
 from service.domain.specs import JobSpec
-from service.persistence import checkpoints, events, outbox
+from service.persistence import checkpoints, events, outbox, webhooks
 from service.persistence.tables import Event, Job, Metric, Sample
 
 REPEAT_MINUTES = 15  # the OpenAI SDK repeats a request within two waits of ten minutes at most, usually of seconds
@@ -149,6 +149,7 @@ def move(session: Session, job: Job, event: JobEvent, **data: Any) -> None:
     if job.status == JobStatus.QUEUED:
         outbox.add(session, outbox.TRAIN, {"job_id": job.id})
     events.add(session, job, "status", {"status": job.status, **data})
+    webhooks.announce(session, job)
 
 
 def _let_go(session: Session, job: Job) -> None:

@@ -17,6 +17,7 @@ from service.bells import Ringer
 from service.domain.jobs import Failure
 from service.persistence import jobs, outbox
 from service.persistence.database import Database
+from service.retention import Retention
 
 log = logs.get(__name__)
 ROUND_SECONDS = 1.0
@@ -30,14 +31,15 @@ LOST = Failure(
 class Dispatcher:
     """What is due, in parts that do not depend on each other: without Redis lost jobs must still be recovered."""
 
-    def __init__(self, database: Database, celery: Celery) -> None:
+    def __init__(self, database: Database, celery: Celery, retention_days: float | None = None) -> None:
         self._database = database
+        self._retention = Retention(database, retention_days)
         self._celery = celery
 
     @property
     def duties(self) -> list[Callable[[], None]]:
         """What a round consists of; last what waits for Redis when that is away."""
-        return [self.recover, self.end_orphans, self.send]
+        return [self.recover, self.end_orphans, self._retention.tidy, self.send]
 
     def send(self) -> None:
         """Outbox to broker. A message may be sent twice: the row is deleted after the broker took it."""
@@ -108,7 +110,8 @@ def main() -> None:
         signal.signal(number, lambda *_: stop.set())
     database = Database(config.database_url, ring=Ringer(config.redis_url), pool_size=2)
     log.info("dispatching")
-    dispatcher, doze = Dispatcher(database, broker.celery(config.redis_url)), Doze(config.redis_url, stop)
+    dispatcher = Dispatcher(database, broker.celery(config.redis_url), config.retention_days)
+    doze = Doze(config.redis_url, stop)
     run(dispatcher, doze, stop, partial(beats.beat, config.data_dir, "dispatcher"))
     database.close()
 

@@ -1,6 +1,6 @@
 """All routers, in the order in which the documentation shows them."""
 
-from service.api import checkpoints, events, files, health, jobs, keys, metrics, presets, samples
+from service.api import checkpoints, events, files, health, jobs, keys, metrics, presets, queue, samples, workers
 
 ALL = (
     jobs.router,
@@ -11,5 +11,7 @@ ALL = (
     files.router,
     presets.router,
     keys.router,
+    queue.router,
+    workers.router,
     health.router,
 )

@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from service.cli import jobs, operator, transfer
+from service.cli import backup, jobs, operator, transfer, workers
 from service.cli.errors import Refusing
 
 app = Refusing(
@@ -34,7 +34,16 @@ PANELS: dict[str, list[Callable[..., None]]] = {
     "Start": [operator.up, operator.demo],
     "Jobs": [jobs.submit, jobs.jobs, jobs.show, jobs.watch, jobs.cancel, jobs.logs, jobs.presets],
     "Files and checkpoints": [transfer.pull, transfer.upload],
-    "Operate": [operator.login, operator.create_key, operator.migrate],
+    "Operate": [
+        operator.login,
+        operator.create_key,
+        operator.migrate,
+        workers.workers,
+        workers.drain,
+        workers.queue,
+        backup.backup,
+        backup.restore,
+    ],
 }
 for panel, commands in PANELS.items():
     for command in commands:

@@ -24,7 +24,7 @@ def jobs(found: list[JobRead]) -> None:
     console = Console()
     rows = [_row(job) for job in found]
     if not console.is_terminal:
-        _tabs(console, rows)
+        tabs(console, rows)
         return
     table = Table(*HEADERS, box=None, pad_edge=False)
     table.columns[0].no_wrap, table.columns[0].min_width = True, 32  # an id is there to be copied
@@ -48,7 +48,7 @@ def job(one: JobRead, checkpoints: list[CheckpointRead]) -> None:
             grid.add_row(f"[dim]{name}[/]", escape(value))
         console.print(grid)
     else:
-        _tabs(console, rows)
+        tabs(console, rows)
     preset = PRESETS.get(one.spec.algorithm.preset or "")
     console.file.write("\n" + _yaml(chosen(one.spec, preset.fields if preset else {})))
 
@@ -72,7 +72,8 @@ def _checkpoint(found: CheckpointRead) -> str:
     return f"{found.id}, step {found.step}{', the best' if found.best else ''}"
 
 
-def _tabs(console: Console, rows: Sequence[tuple[str, ...]]) -> None:
+def tabs(console: Console, rows: Sequence[tuple[str, ...]]) -> None:
+    """For programs."""
     for row in rows:
         console.file.write("\t".join(row) + "\n")
 
@@ -101,7 +102,7 @@ def presets(found: list[PresetRead]) -> None:
     console = Console()
     rows = [(one.name, one.algorithm, one.title) for one in found]
     if not console.is_terminal:
-        _tabs(console, rows)
+        tabs(console, rows)
         return
     table = Table("name", "algorithm", "", box=None, pad_edge=False)
     for row in rows:

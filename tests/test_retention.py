@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 
-from sqlalchemy import func, select, update
+from sqlalchemy import func, insert, select, update
 
 from service import commands
 from service.domain.jobs import JobEvent
@@ -70,7 +70,7 @@ def test_many_old_jobs_take_several_rounds_and_a_long_log_too(database: Database
         rows = [
             {"job_id": ids[-1], "seq": 1000 + n, "kind": "log", "attempt": 1, "data": {"line": ""}} for n in range(2500)
         ]
-        session.execute(Event.__table__.insert(), rows)
+        session.execute(insert(Event), rows)
     duty = Retention(database, DAYS)
     for _ in range(4):
         duty.tidy()

@@ -89,13 +89,16 @@ def create_key(
         write_private(file, f"{secret}\n")
 
 
-def migrate(database_url: DatabaseUrl) -> None:
-    """Bring the database to the newest schema."""
-    from service.persistence.migrations import upgrade
+def migrate(
+    database_url: DatabaseUrl,
+    to: Annotated[str, typer.Option(help="a schema, e.g. 0001; an older one loses what only newer ones hold")] = "head",
+) -> None:
+    """Bring the database to the newest schema, or to another one."""
+    from service.persistence.migrations import migrate
 
     _database(database_url).close()
-    upgrade(database_url)
-    typer.echo("The database has the newest schema.")
+    reached = migrate(database_url, to)
+    typer.echo("The database has the newest schema." if to == "head" else f"The database has the schema {reached}.")
 
 
 def _database(url: str) -> "Database":

@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any
 
-from sqlalchemy import ColumnElement, Row, and_, delete, exists, func, or_, select
+from sqlalchemy import ColumnElement, and_, delete, exists, func, or_, select
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.orm import Session, aliased
 
@@ -127,7 +127,7 @@ def _let_go() -> ColumnElement[bool]:
     )
 
 
-def _by_worker(rows: Sequence[Row[Any]]) -> dict[str, list[Run]]:
+def _by_worker(rows: Sequence[Any]) -> dict[str, list[Run]]:
     found: dict[str, list[Run]] = {}
     for worker, job_id, attempt, since in rows:
         found.setdefault(worker, []).append(Run(job_id, attempt, since))

@@ -4,6 +4,7 @@ import logging
 import sys
 from pathlib import Path
 
+import pynvml
 import pytest
 
 from worker import host
@@ -21,7 +22,7 @@ def test_memory_is_that_of_the_container_where_it_is_limited(tmp_path: Path) -> 
 def test_a_gpu_that_no_driver_knows_has_its_number_and_no_words_are_made(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr(host.pynvml, "nvmlInit", _no_driver)
+    monkeypatch.setattr(pynvml, "nvmlInit", _no_driver)
     with caplog.at_level(logging.DEBUG):
         assert host.gpus([1]) == [{"index": 1, "name": "GPU 1", "memory_bytes": 0}]
     assert host.gpus([]) == []
@@ -29,7 +30,7 @@ def test_a_gpu_that_no_driver_knows_has_its_number_and_no_words_are_made(
 
 
 def _no_driver() -> None:
-    raise host.pynvml.NVMLError(host.pynvml.NVML_ERROR_LIBRARY_NOT_FOUND)
+    raise pynvml.NVMLError(pynvml.NVML_ERROR_LIBRARY_NOT_FOUND)
 
 
 def test_versions_are_told_without_importing_anything() -> None:

@@ -58,11 +58,14 @@ WITH of_owner AS (
         FROM queued LEFT JOIN limited USING (id)
     ) job LEFT JOIN of_owner USING (owner)
 )
-SELECT id, owner, reason FROM turns ORDER BY reason IS NOT NULL, priority DESC, turn, created_at, id
+SELECT coalesce(json_agg(id), '[]') AS ids, coalesce(json_agg(owner), '[]') AS owners,
+    coalesce(json_agg(reason), '[]') AS reasons  -- one row: ten thousand take longer to arrive than to be sorted
+FROM (SELECT * FROM turns ORDER BY reason IS NOT NULL, priority DESC, turn, created_at, id) line
 """
 DETAILS = """
 SELECT job.id, job.name, job.owner, job.algorithm, job.priority, job.gpus, job.created_at, job.not_before,
-    job.spec -> 'resources' AS resources, keys.max_running, keys.max_gpus,
+    CAST(job.spec #>> '{resources,gpu_memory_gb}' AS double precision) AS gpu_memory_gb,
+    CAST(job.spec #>> '{resources,memory_gb}' AS double precision) AS memory_gb, keys.max_running, keys.max_gpus,
     ARRAY(SELECT id FROM jobs WHERE id = ANY(job.depends_on) AND status <> 'succeeded') AS parents
 FROM jobs job LEFT JOIN keys ON keys.id = job.key_id
 WHERE job.id = ANY(:ids)
@@ -103,8 +106,8 @@ class Counts:
 class Line:
     """The queue as it was a moment ago."""
 
-    ids: tuple[str, ...]  # in order
-    owners: tuple[str, ...]
+    ids: list[str]  # in order
+    owners: list[str]
     reasons: dict[str, str]
     positions: dict[str, int]
     starts: dict[str, datetime]
@@ -150,8 +153,7 @@ def page(session: Session, owner: str | None, after: int, limit: int) -> list[Pl
 
 
 def _read(session: Session) -> Line:
-    rows = session.execute(text(LINE)).all()
-    ids, owners, whys = zip(*rows, strict=True) if rows else ((), (), ())
+    ids, owners, whys = session.execute(text(LINE)).one()
     reasons = {name: why for name, why in zip(ids, whys, strict=True) if why is not None}
     ready = [name for name in ids[:HORIZON] if name not in reasons]
     lengths = _lengths(session)
@@ -167,12 +169,13 @@ def _read(session: Session) -> Line:
         positions=dict(zip(ids, range(1, len(ids) + 1), strict=True)),
         starts={name: now + timedelta(seconds=after) for name, after in starts(machines, running, waiting).items()},
         machines=machines,
-        counts=_counts(session, len(rows), len(running), machines),
+        counts=_counts(session, len(ids), len(running), machines),
     )
 
 
 def _counts(session: Session, queued: int, running: int, machines: list[Machine]) -> Counts:
-    paused = session.scalar(select(func.count()).where(Job.status == JobStatus.PAUSED)) or 0
+    unfinished = Job.finished_at.is_(None)  # an index knows those; there may be a million others
+    paused = session.scalar(select(func.count()).where(Job.status == JobStatus.PAUSED, unfinished)) or 0
     return Counts(
         running=running,
         queued=queued,
@@ -224,9 +227,7 @@ def _told(demand: Demand) -> str:
 
 
 def _demand(row: Any) -> Demand:
-    wanted = row.resources or {}
-    sizes = [int((wanted.get(name) or 0) * GB) for name in ("gpu_memory_gb", "memory_gb")]
-    return Demand(row.gpus, *sizes)
+    return Demand(row.gpus, int((row.gpu_memory_gb or 0) * GB), int((row.memory_gb or 0) * GB))
 
 
 def _machines(session: Session, running: list[Running]) -> list[Machine]:

@@ -1,11 +1,17 @@
 """Workers and the queue over HTTP."""
 
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import httpx2
 import pytest
+from sqlalchemy import update
 
 from service.client import ApiError, Client
+from service.embedded.postgres import url_of
+from service.persistence import workers
+from service.persistence.database import Database
+from service.persistence.tables import Worker
 
 
 @pytest.fixture
@@ -23,6 +29,21 @@ def test_a_worker_shows_its_machine_its_versions_and_what_it_runs(server: Any, c
     assert client.worker(worker.id).id == worker.id
     client.jobs.cancel(job["id"])
     server.wait(job["id"])
+
+
+def test_a_worker_that_fell_silent_is_shown_as_dead(server: Any, client: Client) -> None:
+    database = Database(url_of((server.data_dir / "sockets").resolve()))
+    with database.transaction() as session:
+        workers.beat(session, "silent", "far-away", 1, 1, ["cpu"])
+        minutes_ago = datetime.now(UTC) - timedelta(minutes=5)
+        session.execute(update(Worker).where(Worker.id == "silent").values(beat_at=minutes_ago))
+    shown = {worker.id: worker for worker in client.workers().data}["silent"]
+    assert (shown.alive, shown.beat_at, shown.jobs) == (False, minutes_ago, [])
+    with database.transaction() as session:
+        workers.remove(session, "silent")
+    database.close()
+    with pytest.raises(ApiError, match="no worker silent"):
+        client.worker("silent")
 
 
 def test_only_an_admin_drains_and_a_worker_must_exist(server: Any, client: Client) -> None:

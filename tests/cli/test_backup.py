@@ -9,11 +9,16 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from sqlalchemy import delete, update
 
+from service import backup as backups
 from service.backup import backup, restore
 from service.client import Client
 from service.datadir import DataDir
 from service.domain.errors import Conflict, Invalid
+from service.persistence import checkpoints, jobs
+from service.persistence.database import Database
+from service.persistence.tables import Checkpoint
 
 Launch = Callable[..., Any]
 STEPS = 150
@@ -102,6 +107,39 @@ def test_a_stopped_service_is_backed_up_and_what_it_has_lost_or_the_backup_lost_
     with pytest.raises(Invalid, match="the backup is damaged: storage/files/"):
         restore(folder / "backup", DataDir(folder / "copy"), quiet)
     assert not (folder / "copy").exists() and not list(folder.glob(".*"))
+
+
+def test_a_checkpoint_that_goes_while_a_backup_is_written_is_in_neither_rows_nor_files(
+    folder: Path, database: Database, spec: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    storage, data = folder / "storage", DataDir(folder)
+    (folder / "logs").mkdir()
+    (folder / "backup").mkdir()
+    with database.transaction() as session:
+        job = jobs.add(session, "ada", spec(), None)
+        for step in (1, 2):
+            (storage / f"step-{step}").mkdir(parents=True)
+            (storage / f"step-{step}/model").write_text(f"weights {step}")
+            checkpoints.put(session, job, step, f"step-{step}", [], {})
+    copied: list[str] = []
+
+    def meanwhile(source: Path, target: Path) -> Iterator[tuple[str, str]]:
+        if not copied:  # the service supersedes both, in the moment before the first is copied
+            with database.transaction() as session:
+                session.execute(update(Checkpoint).where(Checkpoint.step == 2).values(storage_key="step-3"))
+                session.execute(delete(Checkpoint).where(Checkpoint.step == 1))
+            (storage / "step-1").rename(storage / "step-3")
+            shutil.rmtree(storage / "step-2")
+        copied.append(source.name)
+        yield from real(source, target)
+
+    real = backups._copy
+    monkeypatch.setattr(backups, "_copy", meanwhile)
+    sockets = Path(database.url.partition("host=")[2])
+    backups._Backup(data, storage, folder / "backup", sockets, quiet).write(database)
+    assert sorted(path.name for path in (folder / "backup/storage").iterdir()) == ["step-3"]
+    manifest = json.loads((folder / "backup/manifest.json").read_text())
+    assert list(manifest["files"]) == ["database.dump", "storage/step-3/model"] and manifest["missing"] == []
 
 
 def test_a_folder_that_is_no_backup_is_refused(tmp_path: Path) -> None:

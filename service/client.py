@@ -34,9 +34,11 @@ from service.schemas import (
     MetricsRead,
     Page,
     PresetRead,
+    QueueRead,
     SampleRead,
     WebhookCreated,
     WebhookRead,
+    WorkerRead,
 )
 
 LOOPBACK = {"127.0.0.1", "::1", "localhost"}
@@ -109,6 +111,26 @@ class Client:
     def preset(self, name: str) -> PresetRead:
         """A preset: its fields and where they come from."""
         return PresetRead.model_validate_json(self.send("GET", f"/v1/presets/{name}"))
+
+    def queue(self, *, after: int = 0, limit: int = 100) -> QueueRead:
+        """Queued jobs in the order in which they would be claimed, beyond a position, and how full the service is."""
+        return QueueRead.model_validate_json(self.send("GET", "/v1/queue", params={"after": after, "limit": limit}))
+
+    def workers(self) -> Page[WorkerRead]:
+        """Workers and what they run; the dead of the last hour too."""
+        return Page[WorkerRead].model_validate_json(self.send("GET", "/v1/workers"))
+
+    def worker(self, worker_id: str) -> WorkerRead:
+        """A worker."""
+        return WorkerRead.model_validate_json(self.send("GET", f"/v1/workers/{worker_id}"))
+
+    def drain(self, worker_id: str) -> WorkerRead:
+        """Let a worker finish what it runs and claim nothing more. Needs an admin's key."""
+        return WorkerRead.model_validate_json(self.send("POST", f"/v1/workers/{worker_id}/drain"))
+
+    def undrain(self, worker_id: str) -> WorkerRead:
+        """Let a drained worker claim again. Needs an admin's key."""
+        return WorkerRead.model_validate_json(self.send("POST", f"/v1/workers/{worker_id}/undrain"))
 
     def login_link(self) -> str:
         """An address that opens the page logged in, once. Needs an admin's key."""

@@ -21,6 +21,7 @@ from service.domain.jobs import Failure
 from service.persistence import jobs, outbox
 from service.persistence.database import Database
 from service.persistence.leadership import Leadership
+from service.retention import Retention
 from service.webhooks import Sender
 
 log = logs.get(__name__)
@@ -36,14 +37,15 @@ LOST = Failure(
 class Dispatcher:
     """What is due, in parts that do not depend on each other: without Redis lost jobs must still be recovered."""
 
-    def __init__(self, database: Database, celery: Celery) -> None:
+    def __init__(self, database: Database, celery: Celery, retention_days: float | None = None) -> None:
         self._database = database
+        self._retention = Retention(database, retention_days)
         self._celery = celery
 
     @property
     def duties(self) -> list[Callable[[], None]]:
         """What a round consists of; last what waits for Redis when that is away."""
-        return [self.recover, self.end_orphans, self.send]
+        return [self.recover, self.end_orphans, self._retention.tidy, self.send]
 
     def send(self) -> None:
         """Outbox to broker. A message may be sent twice: the row is deleted after the broker took it."""
@@ -123,7 +125,8 @@ def main() -> None:
     ringer = Ringer(config.redis_url)
     database = Database(config.database_url, ring=ringer, pool_size=2, stall_seconds=STALL_SECONDS)
     leadership = Leadership(config.database_url)
-    dispatcher, doze = Dispatcher(database, broker.celery(config.redis_url)), Doze(config.redis_url, stop)
+    dispatcher = Dispatcher(database, broker.celery(config.redis_url), config.retention_days)
+    doze = Doze(config.redis_url, stop)
     sending = _sending(config, leadership, stop)
     sending.start()
     run(dispatcher, doze, stop, partial(beats.beat, config.data_dir, "dispatcher"), leadership)

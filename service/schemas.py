@@ -63,6 +63,8 @@ class JobRead(Read):
     metrics: dict[str, float | None] = Field(description="the last value of each metric; null where it was not finite")
     failure: Failure | None
     blocked_by: list[str] = Field(description="jobs that must succeed before this one is started")
+    queue_position: int | None = Field(None, description="1: claimed next, if nothing changed; null unless queued")
+    estimated_start_at: datetime | None = Field(None, description="an estimate for a queued job; null: unknown")
     created_at: datetime
     started_at: datetime | None
     finished_at: datetime | None
@@ -289,18 +291,79 @@ class PresetRead(Read):
     stages: list[StageRead] = Field(description="the whole recipe, where this is one of its stages")
 
 
+class Gpu(Read):
+    """A GPU of a worker."""
+
+    index: int = Field(description="as nvidia-smi counts")
+    name: str
+    memory_bytes: int = Field(description="0: unknown")
+
+
+class WorkerJob(Read):
+    """A job that a worker runs, or ran when it died."""
+
+    id: str
+    attempt: int
+    since: datetime | None
+
+
 class WorkerRead(Read):
-    """A worker that has beaten lately."""
+    """A worker process. One that fell silent is dead, and is shown for an hour."""
 
     object: Literal["worker"] = "worker"
     id: str
     host: str
     pid: int
-    slots: int
+    alive: bool = Field(description="whether it has beaten lately")
+    draining: bool = Field(description="whether it finishes what it runs and claims nothing")
+    slots: int = Field(description="jobs that it runs at the same time")
     devices: list[str]
-    jobs: list[str]
+    gpus: list[Gpu] = Field(description="those that it may use")
+    memory_bytes: int = Field(description="of its host, or of its container; 0: unknown")
+    versions: dict[str, str] = Field(description="of hone, python, torch and transformers")
+    jobs: list[WorkerJob] = Field(description="what it runs; of a dead one, what it ran last")
     started_at: datetime
     beat_at: datetime
+
+
+class Room(BaseModel):
+    """Of workers that live and may claim."""
+
+    free: int
+    all: int
+
+
+class QueuedRead(Read):
+    """A queued job and its place in the line."""
+
+    id: str
+    name: str | None
+    owner: str
+    algorithm: str
+    priority: int
+    gpus: int
+    created_at: datetime
+    position: int = Field(description="1: claimed next, if nothing changed")
+    waits_for: Literal["worker", "parent", "backoff", "limit", "capacity"] = Field(
+        description="a free worker; a job that must succeed first; its next try; its key's limit; a larger worker"
+    )
+    why: str
+    estimated_start_at: datetime | None = Field(
+        description="from what runs and how long jobs of the algorithm took lately; null: unknown"
+    )
+
+
+class QueueRead(BaseModel):
+    """Queued jobs in the order in which they would be claimed; `data` holds those that the key may see."""
+
+    object: Literal["queue"] = "queue"
+    running: int = Field(description="jobs that a worker holds")
+    queued: int
+    paused: int
+    slots: Room
+    gpus: Room
+    data: list[QueuedRead]
+    has_more: bool = Field(description="ask for the next with `after=` the last position")
 
 
 class Readiness(BaseModel):

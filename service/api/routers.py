@@ -1,6 +1,19 @@
 """All routers, in the order in which the documentation shows them."""
 
-from service.api import checkpoints, events, files, health, jobs, keys, metrics, presets, samples, webhooks
+from service.api import (
+    checkpoints,
+    events,
+    files,
+    health,
+    jobs,
+    keys,
+    metrics,
+    presets,
+    queue,
+    samples,
+    webhooks,
+    workers,
+)
 
 ALL = (
     jobs.router,
@@ -12,5 +25,7 @@ ALL = (
     presets.router,
     webhooks.router,
     keys.router,
+    queue.router,
+    workers.router,
     health.router,
 )

@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from service.cli import jobs, keys, manage, operator, transfer, webhooks
+from service.cli import backup, jobs, keys, manage, operator, transfer, webhooks, workers
 from service.cli.errors import Refusing
 
 app = Refusing(
@@ -50,7 +50,18 @@ PANELS: dict[str, list[Callable[..., None]]] = {
         webhooks.webhook_log,
         webhooks.remove_webhook,
     ],
-    "Operate": [operator.login, keys.create_key, keys.keys, keys.revoke_key, operator.migrate],
+    "Operate": [
+        operator.login,
+        keys.create_key,
+        keys.keys,
+        keys.revoke_key,
+        operator.migrate,
+        workers.workers,
+        workers.drain,
+        workers.queue,
+        backup.backup,
+        backup.restore,
+    ],
 }
 for panel, commands in PANELS.items():
     for command in commands:

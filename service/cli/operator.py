@@ -70,13 +70,16 @@ def login(url: Url = None, key: Key = None, data_dir: Data = None) -> None:
         typer.echo(client.login_link())
 
 
-def migrate(database_url: DatabaseUrl) -> None:
-    """Bring the database to the newest schema."""
-    from service.persistence.migrations import upgrade
+def migrate(
+    database_url: DatabaseUrl,
+    to: Annotated[str, typer.Option(help="a schema, e.g. 0001; an older one loses what only newer ones hold")] = "head",
+) -> None:
+    """Bring the database to the newest schema, or to another one."""
+    from service.persistence.migrations import migrate
 
     reach(database_url).close()
-    upgrade(database_url)
-    typer.echo("The database has the newest schema.")
+    reached = migrate(database_url, to)
+    typer.echo("The database has the newest schema." if to == "head" else f"The database has the schema {reached}.")
 
 
 def reach(url: str) -> "Database":

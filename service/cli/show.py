@@ -24,7 +24,7 @@ def jobs(found: list[JobRead]) -> None:
     console = Console()
     rows = [_row(job) for job in found]
     if not console.is_terminal:
-        _tabs(console, rows)
+        tabs(console, rows)
         return
     table = Table(*HEADERS, box=None, pad_edge=False)
     table.columns[0].no_wrap, table.columns[0].min_width = True, 32  # an id is there to be copied
@@ -48,7 +48,7 @@ def job(one: JobRead, checkpoints: list[CheckpointRead]) -> None:
             grid.add_row(f"[dim]{name}[/]", escape(value))
         console.print(grid)
     else:
-        _tabs(console, rows)
+        tabs(console, rows)
     preset = PRESETS.get(one.spec.algorithm.preset or "")
     console.file.write("\n" + _yaml(chosen(one.spec, preset.fields if preset else {})))
 
@@ -75,7 +75,7 @@ def _checkpoint(found: CheckpointRead) -> str:
 def _table(headers: Sequence[str], rows: Sequence[tuple[str, ...]], none: str) -> None:
     console = Console()
     if not console.is_terminal:
-        _tabs(console, rows)
+        tabs(console, rows)
         return
     table = Table(*headers, box=None, pad_edge=False)
     for row in rows:
@@ -113,7 +113,8 @@ def _limits(one: KeyRead) -> str:
     return ", ".join(f"{most} {name}" for name, most in limits.items() if most is not None)
 
 
-def _tabs(console: Console, rows: Sequence[tuple[str, ...]]) -> None:
+def tabs(console: Console, rows: Sequence[tuple[str, ...]]) -> None:
+    """For programs."""
     for row in rows:
         console.file.write("\t".join(row) + "\n")
 
@@ -142,7 +143,7 @@ def presets(found: list[PresetRead]) -> None:
     console = Console()
     rows = [(one.name, one.algorithm, one.title) for one in found]
     if not console.is_terminal:
-        _tabs(console, rows)
+        tabs(console, rows)
         return
     table = Table("name", "algorithm", "", box=None, pad_edge=False)
     for row in rows:

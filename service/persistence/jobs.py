@@ -280,14 +280,6 @@ def backoff_seconds(restarts: int) -> float:
     return 0.0 if restarts <= 1 else min(60.0, 2.0 ** (restarts - 1))
 
 
-def held_by(session: Session, workers: list[str]) -> dict[str, list[str]]:
-    """The jobs that each worker runs."""
-    rows = session.execute(
-        select(Job.lease_owner, func.array_agg(Job.id)).where(Job.lease_owner.in_(workers)).group_by(Job.lease_owner)
-    )
-    return {str(worker): list(held) for worker, held in rows}
-
-
 def now(session: Session) -> datetime:
     """The database's clock, read anew: hosts disagree about the time, and a transaction can be long."""
     return session.execute(select(cast(func.clock_timestamp(), DateTime(timezone=True)))).scalar_one()

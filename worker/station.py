@@ -22,6 +22,7 @@ from worker.supervisor import Patience, supervise
 from worker.trainer_process import TrainerProcess
 
 log = logs.get(__name__)
+GB = 10**9
 
 
 class Station:
@@ -35,7 +36,7 @@ class Station:
         self._storage = storage
         self._slots = threading.Semaphore(config.worker_slots)
         self._lock = threading.Lock()
-        self._room = Room([Gpu(index) for index in config.worker_gpus])
+        self._room = _room(config.worker_gpus)
         self._spare: TrainerProcess | None = None
         self._stopping = threading.Event()
         self._patience = Patience(config.grace_seconds, config.silence_seconds)
@@ -104,6 +105,8 @@ class Station:
         """One claim at a time, so that two threads do not both count the same GPUs as free."""
         with self._lock:
             with self._database.transaction() as session:
+                if workers.is_draining(session, self._id):
+                    return None
                 job = claims.claim(session, self._id, self._room.free_gpus, self._config.lease_seconds, self._room.fits)
             if job is None:
                 return None
@@ -176,3 +179,8 @@ class Station:
             act()
         except HoneError as error:
             log.warning("will try again", error=str(error))
+
+
+def _room(indices: list[int]) -> Room:
+    gpus = [Gpu(one["index"], one["memory_bytes"] / GB or None) for one in host.gpus(indices)]
+    return Room(gpus, host.memory_bytes() / GB)

@@ -100,6 +100,7 @@ def compute_dtype(precision: Precision, device: torch.device) -> torch.dtype:
 
 def choose_device(gpus: list[int]) -> torch.device:
     """The CPU, or the GPUs that were assigned. Call it before anything else touches CUDA."""
+    os.environ["CUDA_DEVICE_ORDER"] = "PCI_BUS_ID"  # as NVML counts, and so the worker and its operator
     os.environ["CUDA_VISIBLE_DEVICES"] = ",".join(map(str, gpus))
     if not gpus:
         return torch.device("cpu")

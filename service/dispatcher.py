@@ -5,7 +5,7 @@
 
 import signal
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 
 from celery import Celery
@@ -15,8 +15,10 @@ from redis.exceptions import RedisError
 from service import beats, broker, logs, settings
 from service.bells import Ringer
 from service.domain.jobs import Failure
+from service.garbage import Broom
 from service.persistence import jobs, outbox
 from service.persistence.database import Database
+from service.storage import Storage
 
 log = logs.get(__name__)
 ROUND_SECONDS = 1.0
@@ -30,14 +32,15 @@ LOST = Failure(
 class Dispatcher:
     """What is due, in parts that do not depend on each other: without Redis lost jobs must still be recovered."""
 
-    def __init__(self, database: Database, celery: Celery) -> None:
+    def __init__(self, database: Database, celery: Celery, also: Sequence[Callable[[], None]] = ()) -> None:
         self._database = database
         self._celery = celery
+        self._also = also
 
     @property
     def duties(self) -> list[Callable[[], None]]:
         """What a round consists of; last what waits for Redis when that is away."""
-        return [self.recover, self.end_orphans, self.send]
+        return [self.recover, self.end_orphans, *self._also, self.send]
 
     def send(self) -> None:
         """Outbox to broker. A message may be sent twice: the row is deleted after the broker took it."""
@@ -108,8 +111,10 @@ def main() -> None:
         signal.signal(number, lambda *_: stop.set())
     database = Database(config.database_url, ring=Ringer(config.redis_url), pool_size=2)
     log.info("dispatching")
-    dispatcher, doze = Dispatcher(database, broker.celery(config.redis_url)), Doze(config.redis_url, stop)
-    run(dispatcher, doze, stop, partial(beats.beat, config.data_dir, "dispatcher"))
+    broom = Broom(database, Storage(config.storage_url, config.data_dir / "cache"))
+    dispatcher = Dispatcher(database, broker.celery(config.redis_url), also=[broom.collect_garbage])
+    run(dispatcher, Doze(config.redis_url, stop), stop, partial(beats.beat, config.data_dir, "dispatcher"))
+    broom.close()
     database.close()
 
 

@@ -30,7 +30,12 @@ station = Station(
     worker_id=f"{host}-{os.getpid()}-{secrets.token_hex(3)}",
     host=host,
     database=Database(config.database_url, ring=Ringer(config.redis_url), pool_size=config.worker_slots + 2),
-    storage=Storage(config.storage_url, config.data_dir / "cache"),
+    storage=Storage(
+        config.storage_url,
+        config.data_dir / "cache",
+        cache_bytes=config.cache_bytes,
+        patience_seconds=config.storage_patience_seconds,
+    ),
 )
 tasks.register(app, station)
 

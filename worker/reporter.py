@@ -1,6 +1,6 @@
 """Writes what a trainer says into rows. Every write carries its attempt, renews the lease, or raises LeaseLost."""
 
-import shutil
+import threading
 import time
 from pathlib import Path
 from typing import Any
@@ -37,15 +37,24 @@ log = logs.get(__name__)
 class Reporter:
     """The rows of one attempt of one job."""
 
-    def __init__(self, claim: Claim, database: Database, storage: Storage, scratch: Path, lease_seconds: float) -> None:
+    def __init__(
+        self,
+        claim: Claim,
+        database: Database,
+        storage: Storage,
+        scratch: Path,
+        lease_seconds: float,
+        stopping: threading.Event | None = None,
+    ) -> None:
         self.ended = False
         self._claim = claim
         self._database = database
-        self._scratch = scratch
         self._lease_seconds = lease_seconds
         self._renewed = time.monotonic()
         self._pace = Pace()
-        self._archive = Archive(claim, storage, scratch, JobSpec.model_validate(claim.spec).checkpoint)
+        spec = JobSpec.model_validate(claim.spec).checkpoint
+        stopping = stopping or threading.Event()
+        self._archive = Archive(claim, database, storage, scratch, spec, lease_seconds, stopping)
 
     def write(self, heard: list[Heard]) -> JobStatus:
         """One transaction for all of it; with nothing to say, a look at the status, and a beat when it is due."""
@@ -60,9 +69,7 @@ class Reporter:
             job = self._hold(session)
             for one in sorted(heard, key=lambda one: isinstance(one, Failed | Finished | Stopped)):  # the end is last
                 self._write_one(session, job, one, kept)
-            status = JobStatus(job.status)
-        self._archive.forget_superseded()
-        return status
+            return JobStatus(job.status)
 
     @property
     def seconds_left(self) -> float:
@@ -70,10 +77,7 @@ class Reporter:
         return self._pace.seconds_left
 
     def _keep(self, saved: list[Saved]) -> dict[int, Kept | None]:
-        """Checkpoints into the storage, if the job is still ours: they cannot be taken back by a rollback."""
-        if saved:
-            with self._database.transaction() as session:
-                self._hold(session)
+        """Checkpoints into the storage, before their rows: they cannot be taken back by a rollback."""
         return {one.step: self._archive.keep(one) for one in saved}
 
     def _hold(self, session: Session) -> Job:
@@ -161,10 +165,6 @@ class Reporter:
         hint = "if it was SIGKILL the machine may have run out of memory: lower micro_batch_tokens or the batch"
         with self._database.transaction() as session:
             jobs.lose(session, self._hold(session), Failure(category="lost", message=how, hint=hint))
-
-    def close(self) -> None:
-        """Remove the attempt's scratch folder: what counts is in the storage."""
-        shutil.rmtree(self._scratch, ignore_errors=True)
 
 
 DISK_HINT = "free space in the storage or let the job keep fewer checkpoints (checkpoint.keep_last)"

@@ -1,12 +1,13 @@
-"""Checkpoints over HTTP: listed, and downloaded whole or by file."""
+"""Checkpoints over HTTP: listed, downloaded whole or by file, kept for good, deleted."""
 
 from typing import Annotated
 
 from fastapi import APIRouter, Query
 from fastapi.responses import FileResponse, StreamingResponse
 
+from service import commands
 from service.api.archive import tar
-from service.api.dependencies import Reader, ServicesDep, SessionDep
+from service.api.dependencies import Reader, ServicesDep, SessionDep, Writer
 from service.domain.errors import NotFound
 from service.persistence import checkpoints, jobs
 from service.schemas import CheckpointFile, CheckpointRead, Page
@@ -27,6 +28,24 @@ def list_checkpoints(job_id: str, identity: Reader, session: SessionDep) -> Page
 def get_checkpoint(checkpoint_id: str, identity: Reader, session: SessionDep) -> CheckpointRead:
     """A checkpoint and its files, each with its hash."""
     return CheckpointRead.model_validate(checkpoints.get(session, checkpoint_id, identity.sees))
+
+
+@router.post("/checkpoints/{checkpoint_id}/promote")
+def promote_checkpoint(checkpoint_id: str, identity: Writer, session: SessionDep) -> CheckpointRead:
+    """Keep it until it is demoted, whatever `checkpoint.keep_last` of its job says."""
+    return CheckpointRead.model_validate(commands.promote(session, identity.sees, checkpoint_id, promoted=True))
+
+
+@router.post("/checkpoints/{checkpoint_id}/demote")
+def demote_checkpoint(checkpoint_id: str, identity: Writer, session: SessionDep) -> CheckpointRead:
+    """Treat it as any other again."""
+    return CheckpointRead.model_validate(commands.promote(session, identity.sees, checkpoint_id, promoted=False))
+
+
+@router.delete("/checkpoints/{checkpoint_id}", status_code=204)
+def delete_checkpoint(checkpoint_id: str, identity: Writer, session: SessionDep) -> None:
+    """Delete it, unless it is promoted or a job that has not ended needs it."""
+    commands.delete_checkpoint(session, identity.sees, checkpoint_id)
 
 
 @router.get("/checkpoints/{checkpoint_id}/files/{name:path}", response_class=FileResponse)

@@ -33,7 +33,7 @@ def hone(
 PANELS: dict[str, list[Callable[..., None]]] = {
     "Start": [operator.up, operator.demo],
     "Jobs": [jobs.submit, jobs.jobs, jobs.show, jobs.watch, jobs.cancel, jobs.logs, jobs.presets],
-    "Files and checkpoints": [transfer.pull, transfer.upload],
+    "Files and checkpoints": [transfer.pull, transfer.promote, transfer.drop, transfer.upload],
     "Operate": [operator.login, operator.create_key, operator.migrate],
 }
 for panel, commands in PANELS.items():

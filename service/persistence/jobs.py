@@ -173,7 +173,8 @@ def claim(session: Session, worker: str, free_gpus: int, lease_seconds: float) -
 
 def rewind(session: Session, job: Job) -> None:
     """Remove what an earlier attempt reported beyond the step that this one starts from."""
-    step = session.scalar(select(func.max(Checkpoint.step)).where(Checkpoint.job_id == job.id))
+    whole = select(func.max(Checkpoint.step)).where(Checkpoint.job_id == job.id, ~Checkpoint.damaged)
+    step = session.scalar(whole)
     at_start = -1 if step is None else step  # without a checkpoint the evaluation at step 0 is repeated too
     for table in (Metric, Sample, Event):
         session.execute(delete(table).where(table.job_id == job.id, table.step > at_start))

@@ -120,21 +120,6 @@ def test_a_killed_api_and_dispatcher_come_back(server: Any) -> None:
     assert server.wait(job["id"])["status"] == "succeeded"
 
 
-@pytest.fixture
-def small_disk() -> Iterator[Path]:
-    """A file system that is smaller than a checkpoint."""
-    folder = Path(f"/var/tmp/hone-small-{os.getpid()}")
-    folder.mkdir()
-    mounted = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=2m,mode=0755", "tmpfs", str(folder)])
-    try:
-        if mounted.returncode:
-            pytest.skip("a file system of one's own needs root")
-        yield folder
-    finally:
-        subprocess.run(["umount", str(folder)], stderr=subprocess.DEVNULL)
-        shutil.rmtree(folder, ignore_errors=True)
-
-
 def test_a_full_storage_fails_the_job_with_the_reason_and_the_service_goes_on(
     launch: Callable[..., Any], small_disk: Path, tmp_path_factory: pytest.TempPathFactory
 ) -> None:

@@ -49,6 +49,7 @@ def prepare(
 ) -> Assignment | None:
     """The assignment, or None when the job was failed because something that it names is not there."""
     try:
+        scratch.open()
         with lease.renewed(database, claim.job_id, claim.attempt, lease_seconds):
             return _Preparation(claim, database, storage, scratch, model_roots).assignment()
     except (Invalid, NotFound) as error:

@@ -3,7 +3,6 @@
 import shutil
 from contextlib import ExitStack, suppress
 from pathlib import Path
-from typing import Self
 
 from service import locks, logs
 from service.copies import Copy
@@ -14,19 +13,15 @@ log = logs.get(__name__)
 class Scratch:
     """What an attempt needs of this machine: its folder, and copies that must not go while it runs."""
 
-    def __init__(self, path: Path, lock: locks.Lock) -> None:
-        self.path = path
-        self._lock = lock
+    def __init__(self, data_dir: Path, job_id: str, attempt: int) -> None:
+        self.path = data_dir / "work" / job_id / f"attempt-{attempt}"
+        self._lock: locks.Lock | None = None
         self._copies = ExitStack()
 
-    @classmethod
-    def open(cls, data_dir: Path, job_id: str, attempt: int) -> Self:
-        """An empty folder that no other process removes."""
-        path = data_dir / "work" / job_id / f"attempt-{attempt}"
-        lock = locks.hold(_lock(path))
-        shutil.rmtree(path, ignore_errors=True)
-        path.mkdir(parents=True, exist_ok=True)
-        return cls(path, lock)
+    def open(self) -> None:
+        """Make the folder, which no other process removes; OSError, e.g. when the disk is full."""
+        self._lock = locks.hold(_lock(self.path))
+        self.path.mkdir(parents=True, exist_ok=True)
 
     def keep(self, copy: Copy) -> Path:
         """Use a copy until the attempt is over."""
@@ -35,7 +30,8 @@ class Scratch:
     def close(self) -> None:
         """Remove the folder: what counts is in the storage."""
         self._copies.close()
-        _remove(self.path, self._lock)
+        if self._lock is not None:
+            _remove(self.path, self._lock)
 
 
 def sweep(data_dir: Path) -> None:

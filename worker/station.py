@@ -110,7 +110,7 @@ class Station:
     def _run(self, claim: Claim) -> None:
         log.info("claimed", job=claim.job_id, attempt=claim.attempt)
         lease_seconds = self._config.lease_seconds
-        scratch = Scratch.open(self._config.data_dir, claim.job_id, claim.attempt)
+        scratch = Scratch(self._config.data_dir, claim.job_id, claim.attempt)
         reporter = Reporter(claim, self._database, self._storage, scratch.path, lease_seconds, self._stopping)
         try:
             roots = self._config.model_roots

@@ -8,8 +8,14 @@ from service.copies import Copy
 from worker.scratch import Scratch, sweep
 
 
+def opened(data_dir: Path, attempt: int) -> Scratch:
+    made = Scratch(data_dir, "job", attempt)
+    made.open()
+    return made
+
+
 def test_it_is_gone_when_the_attempt_is_over(tmp_path: Path) -> None:
-    scratch = Scratch.open(tmp_path, "job", 1)
+    scratch = opened(tmp_path, 1)
     (scratch.path / "step-1").mkdir()
     scratch.close()
     assert list((tmp_path / "work").iterdir()) == []
@@ -22,7 +28,7 @@ def test_copies_that_it_keeps_are_let_go_with_it(tmp_path: Path) -> None:
         def close(self) -> None:
             closed.append("closed")
 
-    scratch = Scratch.open(tmp_path, "job", 1)
+    scratch = opened(tmp_path, 1)
     assert scratch.keep(Watched(tmp_path / "model")) == tmp_path / "model"
     assert closed == []
     scratch.close()
@@ -32,13 +38,13 @@ def test_copies_that_it_keeps_are_let_go_with_it(tmp_path: Path) -> None:
 def test_another_worker_of_this_machine_removes_only_what_the_dead_left(tmp_path: Path) -> None:
     code = (
         "import os, signal, sys; from pathlib import Path; from worker.scratch import Scratch;"
-        "made = Scratch.open(Path(sys.argv[1]), 'job', 1); (made.path / 'step-1').mkdir();"
+        "made = Scratch(Path(sys.argv[1]), 'job', 1); made.open(); (made.path / 'step-1').mkdir();"
         "print('ready', flush=True); sys.stdin.read()"
     )
     pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE}
     with subprocess.Popen([sys.executable, "-c", code, str(tmp_path)], **pipes) as other:  # type: ignore[call-overload]
         assert other.stdout.readline() == b"ready\n"
-        mine = Scratch.open(tmp_path, "job", 2)
+        mine = opened(tmp_path, 2)
         sweep(tmp_path)
         assert (tmp_path / "work/job/attempt-1/step-1").exists() and mine.path.exists()
         other.kill()

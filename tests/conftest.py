@@ -10,7 +10,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -204,12 +204,12 @@ def launch() -> Callable[..., Server]:
     return start
 
 
-@pytest.fixture
-def small_disk() -> Iterator[Path]:
-    """A file system that is smaller than a checkpoint."""
-    folder = Path(f"/var/tmp/hone-small-{os.getpid()}")
+@contextmanager
+def disk(size: str) -> Iterator[Path]:
+    """A file system of its own."""
+    folder = Path(f"/var/tmp/hone-disk-{size}-{os.getpid()}")
     folder.mkdir()
-    mounted = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=2m,mode=0755", "tmpfs", str(folder)])
+    mounted = subprocess.run(["mount", "-t", "tmpfs", "-o", f"size={size},mode=0755", "tmpfs", str(folder)])
     try:
         if mounted.returncode:
             pytest.skip("a file system of one's own needs root")
@@ -217,3 +217,21 @@ def small_disk() -> Iterator[Path]:
     finally:
         subprocess.run(["umount", str(folder)], stderr=subprocess.DEVNULL)
         shutil.rmtree(folder, ignore_errors=True)
+
+
+@pytest.fixture
+def small_disk() -> Iterator[Path]:
+    """A file system that is smaller than a checkpoint."""
+    with disk("2m") as folder:
+        yield folder
+
+
+@pytest.fixture
+def full_disk() -> Iterator[Path]:
+    """A file system with room for some checkpoints, once its file `ballast` is gone."""
+    with disk("48m") as folder:
+        with (folder / "ballast").open("wb") as ballast, suppress(OSError):
+            while True:
+                ballast.write(bytes(1 << 16))
+                ballast.flush()
+        yield folder

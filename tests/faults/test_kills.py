@@ -125,7 +125,9 @@ def test_a_full_storage_fails_the_job_with_the_reason_and_the_service_goes_on(
 ) -> None:
     data_dir = Path(f"/var/tmp/hone-full-{os.getpid()}")
     data_dir.mkdir()
-    server = launch(data_dir, STORAGE_URL=str(small_disk), HONE_SPARE_TRAINER="false")
+    server = launch(
+        data_dir, STORAGE_URL=str(small_disk), HONE_SPARE_TRAINER="false", HONE_STORAGE_PATIENCE_SECONDS="1"
+    )
     try:
         job = server.wait(server.submit(steps=2)["id"])
         assert job["status"] == "failed" and job["failure"]["category"] == "infra"

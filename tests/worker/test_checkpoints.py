@@ -1,10 +1,8 @@
 """A checkpoint gets into the storage whole or not at all, also when that needs more than one try."""
 
-import os
 import shutil
 import threading
 import time
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +17,7 @@ from service.persistence.tables import Job
 from service.storage import Storage
 from worker.assignment import Claim
 from worker.reporter import Reporter
+from worker.trainer_process import Heard
 from worker.training import manifest
 from worker.training.events import Saved
 
@@ -29,13 +28,6 @@ def saved(folder: Path, step: int) -> Saved:
 
 def reporter(bench: Any, claim: Claim, storage: Storage, stopping: threading.Event | None = None) -> Reporter:
     return Reporter(claim, bench.database, storage, bench.folder / "scratch", 30, stopping)
-
-
-@pytest.fixture
-def full_disk(small_disk: Path) -> Iterator[Path]:
-    """A file system without room, until `ballast` is removed."""
-    (small_disk / "ballast").write_bytes(b"\0" * (os.statvfs(small_disk).f_bavail * os.statvfs(small_disk).f_bsize))
-    yield small_disk
 
 
 def steps(bench: Any, job_id: str) -> list[int]:
@@ -118,7 +110,8 @@ def test_an_attempt_that_lost_its_lease_stores_nothing(bench: Any, claim: Claim)
 def test_a_row_that_could_not_be_written_is_written_by_the_next_try(
     bench: Any, claim: Claim, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    made, told = reporter(bench, claim, bench.storage), [saved(bench.written(1), 1)]
+    made = reporter(bench, claim, bench.storage)
+    told: list[Heard] = [saved(bench.written(1), 1)]
     record = checkpoints.put
 
     def away(*_: Any) -> None:

@@ -111,7 +111,7 @@ def main() -> None:
         signal.signal(number, lambda *_: stop.set())
     database = Database(config.database_url, ring=Ringer(config.redis_url), pool_size=2)
     log.info("dispatching")
-    broom = Broom(database, Storage(config.storage_url, config.data_dir / "cache"))
+    broom = Broom(database, partial(Storage, config.storage_url, config.data_dir / "cache"))
     dispatcher = Dispatcher(database, broker.celery(config.redis_url), also=[broom.collect_garbage])
     run(dispatcher, Doze(config.redis_url, stop), stop, partial(beats.beat, config.data_dir, "dispatcher"))
     broom.close()

@@ -5,7 +5,8 @@ It works in a thread of its own: a storage that hangs must not keep lost jobs fr
 
 import threading
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
+from functools import cached_property
 from itertools import chain, islice
 
 from service import logs
@@ -24,13 +25,18 @@ PAUSE_SECONDS = 30.0
 class Broom:
     """Deletes in small transactions; what fails is tried again, after what waits behind it."""
 
-    def __init__(self, database: Database, storage: Storage) -> None:
+    def __init__(self, database: Database, storage: Callable[[], Storage]) -> None:
         self._database = database
-        self._storage = storage
+        self._opened = storage
         self._thread: threading.Thread | None = None
         self._seen = 0
         self._next = 0.0
         self._sweep_at = 0.0
+
+    @cached_property
+    def _storage(self) -> Storage:
+        """Opened by the thread: the dispatcher must start when the storage is away."""
+        return self._opened()
 
     def collect_garbage(self) -> None:
         """A duty of the dispatcher: returns at once."""

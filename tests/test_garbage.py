@@ -27,7 +27,7 @@ def storage(tmp_path: Path) -> Storage:
 
 @pytest.fixture
 def broom(database: Database, storage: Storage) -> Broom:
-    return Broom(database, storage)
+    return Broom(database, lambda: storage)
 
 
 @pytest.fixture
@@ -112,6 +112,13 @@ def test_a_sweep_takes_old_orphans_and_nothing_else(
     broom.collect()
     assert [key for key in (named, coming, young) if not storage.exists(key)] == []
     assert [key for key in (stale, gone, partial) if storage.exists(key)] == []
+
+
+def test_a_storage_that_is_away_keeps_nothing_else_waiting(database: Database, tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    away = Broom(database, lambda: Storage(str(tmp_path / "file" / "storage"), tmp_path / "cache"))
+    away.collect_garbage()
+    away.close()
 
 
 def test_the_duty_returns_at_once_and_does_the_work_beside(

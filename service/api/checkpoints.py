@@ -56,7 +56,13 @@ def download_file(
     row = checkpoints.get(session, checkpoint_id, identity.sees)
     if name not in {file["name"] for file in row.files}:
         raise NotFound(f"checkpoint {checkpoint_id} has no file {name}", param="name", code="file_not_found")
-    return FileResponse(parts.storage.local(f"{row.storage_key}/{name}"), filename=name.rsplit("/", 1)[-1])
+    try:
+        path = parts.storage.local(f"{row.storage_key}/{name}")
+    except FileNotFoundError:
+        path = None
+    if path is None or not path.is_file():
+        raise NotFound(f"{name} of checkpoint {checkpoint_id} is missing in the storage", code="file_missing")
+    return FileResponse(path, filename=name.rsplit("/", 1)[-1])
 
 
 @router.get("/checkpoints/{checkpoint_id}/archive", response_class=StreamingResponse)

@@ -94,10 +94,11 @@ def superseded(session: Session, job_id: str, keep_last: int) -> list[Checkpoint
     """
     query = select(Checkpoint).where(Checkpoint.job_id == job_id).order_by(Checkpoint.step.desc()).with_for_update()
     found = list(session.scalars(query.execution_options(populate_existing=True)))
-    read = readers(session, job_id)  # after the locks: who decided before us is seen, who comes later finds them gone
     whole = [row for row in found if not row.damaged]
     stay = {row.id for row in whole[:keep_last]} | {row.id for row in whole if row.best}
-    return [row for row in found if row.id not in stay and not row.promoted and row.id not in read]
+    old = [row for row in found if row.id not in stay and not row.promoted]
+    read = readers(session, job_id) if old else {}  # after the locks: who decided before is seen, who comes later waits
+    return [row for row in old if row.id not in read]
 
 
 def readers(session: Session, job_id: str) -> dict[str, str]:

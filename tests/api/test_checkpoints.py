@@ -55,6 +55,14 @@ def test_one_that_a_queued_job_starts_from_cannot_be_deleted(server: Any, http: 
             server.wait(one["id"])
 
 
+def test_a_file_that_is_missing_in_the_storage_is_named(server: Any, http: Any, job: Any) -> None:
+    newest = listed(http, job)[0]
+    folder = server.data_dir / "storage" / "checkpoints" / job["id"] / f"step-{newest['step']}-attempt-1"
+    (folder / "config.json").unlink()
+    refused = http.get(f"/v1/checkpoints/{newest['id']}/files/config.json")
+    assert refused.status_code == 404 and "config.json" in refused.json()["error"]["message"]
+
+
 def test_others_neither_see_nor_change_it(server: Any, http: Any, job: Any) -> None:
     newest = listed(http, job)[0]
     stranger = {"authorization": f"Bearer {server.another_key('eve')}"}

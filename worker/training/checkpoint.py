@@ -15,7 +15,6 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import torch
-from safetensors import SafetensorError
 from safetensors.torch import load_model, save_model
 from torch.nn import Module
 
@@ -121,12 +120,12 @@ def _sync_path(path: Path) -> None:
 
 @contextmanager
 def _naming(step: int) -> Iterator[None]:
-    """Say which checkpoint could not be written; safetensors and torch report a full disk in ways of their own."""
+    """Say which checkpoint could not be written; three libraries report a full disk in three ways."""
     try:
         yield
     except OSError as error:
         raise OSError(error.errno, f"{error.strerror} while writing checkpoint step {step}") from error
-    except (SafetensorError, RuntimeError) as error:
+    except Exception as error:  # tokenizers raises nothing more exact
         number = _errno(error)
         if number is None:
             raise
@@ -134,7 +133,7 @@ def _naming(step: int) -> Iterator[None]:
 
 
 def _errno(error: Exception) -> int | None:
-    """The system's error behind one of safetensors, which quotes it, or of torch, which raises another on top."""
+    """The system's error behind one of Rust's libraries, which quote it, or of torch, which raises another on top."""
     if isinstance(error.__context__, OSError):
         return error.__context__.errno
     quoted = re.search(r"os error (\d+)", str(error))

@@ -37,10 +37,13 @@ class Scratch:
 def sweep(data_dir: Path) -> None:
     """Remove what attempts left whose worker was killed. Another worker of this machine holds the locks of its own."""
     for lock_file in (data_dir / "work").glob("*/attempt-*.lock"):
-        lock = locks.hold_now(lock_file)
-        if lock is not None:
-            log.info("scratch of a dead attempt goes", folder=str(lock_file.with_suffix("")))
-            _remove(lock_file.with_suffix(""), lock)
+        try:
+            lock = locks.hold_now(lock_file)
+            if lock is not None:
+                log.info("scratch of a dead attempt goes", folder=str(lock_file.with_suffix("")))
+                _remove(lock_file.with_suffix(""), lock)
+        except OSError as error:
+            log.warning("scratch of a dead attempt stays for now", error=str(error))
 
 
 def _remove(path: Path, lock: locks.Lock) -> None:

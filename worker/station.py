@@ -127,10 +127,10 @@ class Station:
             log.error("an error of ours", job=claim.job_id, exc_info=error)
             self._give_up(reporter, f"an error of ours in the worker: {type(error).__name__}: {error}")
         finally:
-            scratch.close()
-            sweep(self._config.data_dir)
             with self._lock:
                 self._free_gpus += claim.devices
+            scratch.close()
+            sweep(self._config.data_dir)
             self._refill_spare()
 
     def _give_up(self, reporter: Reporter, how: str) -> None:

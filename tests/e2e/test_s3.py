@@ -13,7 +13,7 @@ from typing import Any
 import fsspec
 import pytest
 
-STEPS = 20
+STEPS = 150  # enough that the trainer is not done while its first checkpoint is uploaded
 ROWS = "".join(f'{{"prompt": "{n}+1=", "completion": "{n + 1}"}}\n' for n in range(16))
 
 
@@ -50,9 +50,9 @@ def test_a_killed_job_goes_on_from_s3_and_what_it_made_is_downloaded_and_deleted
     server, url = remote
     with server.client() as http:
         file = http.post("/v1/files", files={"file": ("rows.jsonl", ROWS)}).json()
-        spec = {"dataset": {"source": file["id"]}, "steps": STEPS, "checkpoint": {"every": 4, "keep_last": 2}}
+        spec = {"dataset": {"source": file["id"]}, "steps": STEPS, "checkpoint": {"every": 25, "keep_last": 2}}
         job = server.submit(**spec)
-        server.wait(job["id"], until=lambda one: one["progress"]["step"] > 5)
+        server.wait(job["id"], until=lambda _: http.get(f"/v1/jobs/{job['id']}/checkpoints").json()["data"])
         os.kill(trainer(server.process.pid), signal.SIGKILL)
         ended = server.wait(job["id"])
         assert ended["status"] == "succeeded" and ended["attempt"] == 2, ended["failure"]

@@ -35,7 +35,7 @@ def create_app() -> FastAPI:
     parts = Services(
         settings=config,
         database=Database(config.database_url, ring=ringer, pool_size=10, stall_seconds=60),
-        storage=Storage(config.storage_url, config.data_dir / "cache"),
+        storage=Storage(config.storage_url, config.data_dir / "cache", cache_bytes=config.cache_bytes),
         ringer=ringer,
         listener=Listener(config.redis_url),
     )

@@ -289,6 +289,18 @@ class Checkpoints:
         """A checkpoint and its files."""
         return CheckpointRead.model_validate_json(self._client.send("GET", f"/v1/checkpoints/{checkpoint_id}"))
 
+    def promote(self, checkpoint_id: str) -> CheckpointRead:
+        """Keep it until it is demoted."""
+        return CheckpointRead.model_validate_json(self._client.send("POST", f"/v1/checkpoints/{checkpoint_id}/promote"))
+
+    def demote(self, checkpoint_id: str) -> CheckpointRead:
+        """Treat it as any other again."""
+        return CheckpointRead.model_validate_json(self._client.send("POST", f"/v1/checkpoints/{checkpoint_id}/demote"))
+
+    def delete(self, checkpoint_id: str) -> None:
+        """Delete it; ApiError when it is promoted, or a job needs it."""
+        self._client.send("DELETE", f"/v1/checkpoints/{checkpoint_id}")
+
     def download(self, checkpoint_id: str, directory: Path) -> CheckpointRead:
         """Fetch all files into a new directory, whole and with the right hashes, or not at all."""
         checkpoint = self.get(checkpoint_id)

@@ -17,7 +17,7 @@ from service.domain.specs import JOB_MODEL, JobSpec
 from service.domain.webhooks import check_url
 from service.persistence import checkpoints, events, files, jobs, keys, outbox, webhooks
 from service.persistence.database import Session
-from service.persistence.tables import Delivery, Job, Key, Webhook
+from service.persistence.tables import Checkpoint, Delivery, Job, Key, Webhook
 
 LINK_MINUTES = 15
 SESSION_DAYS = 30
@@ -212,6 +212,9 @@ def delete(session: Session, owner: str | None, job_id: str) -> None:
     children = jobs.unfinished_children(session, job_id)
     if children:
         raise Conflict(f"cannot delete job {job_id}: {', '.join(children[:5])} will start from it; cancel that first")
+    promoted = [row.id for row in checkpoints.of_job(session, job_id) if row.promoted]
+    if promoted:
+        raise Conflict(f"cannot delete job {job_id}: its checkpoint {promoted[0]} is promoted; demote it first")
     jobs.remove(session, job)
 
 
@@ -241,6 +244,33 @@ def log_in(session: Session, token: str) -> tuple[Key, str]:
             "this login link was used or has expired; `hone login` makes a new one", code="invalid_token"
         )
     return made
+
+
+def promote(session: Session, owner: str | None, checkpoint_id: str, *, promoted: bool) -> Checkpoint:
+    """Keep a checkpoint until it is demoted, whatever its job's `keep_last` says. Asking twice is fine."""
+    row = checkpoints.get(session, checkpoint_id, owner)
+    if checkpoints.lock(session, row) is None:  # superseded at this moment
+        return checkpoints.get(session, checkpoint_id, owner)
+    row.promoted = promoted
+    return row
+
+
+def delete_checkpoint(session: Session, owner: str | None, checkpoint_id: str) -> None:
+    """Forget a checkpoint that nobody needs; its files go soon after."""
+    row = checkpoints.get(session, checkpoint_id, owner)
+    job = jobs.get(session, row.job_id, owner, lock=True)
+    if checkpoints.lock(session, row) is None:
+        return
+    if row.promoted:
+        raise Conflict(f"checkpoint {row.id} is promoted; demote it first", code="checkpoint_promoted")
+    reader = checkpoints.readers(session, job.id).get(row.id)
+    if reader is not None:
+        raise Conflict(f"job {reader} starts from checkpoint {row.id}; let it end or cancel it", code="checkpoint_used")
+    newest = checkpoints.choose(session, job.id, "latest")
+    if job.status not in TERMINAL and newest is not None and newest.id == row.id:
+        message = f"job {job.id}, which is {job.status}, goes on from checkpoint {row.id}; let it end or cancel it"
+        raise Conflict(message, code="checkpoint_used")
+    checkpoints.remove(session, row)
 
 
 def create_webhook(session: Session, owner: str, url: str, events: Sequence[str], *, private: bool) -> Webhook:

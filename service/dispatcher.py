@@ -8,7 +8,7 @@ lead do no harm, since each takes only rows that no other has locked.
 
 import signal
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 
 from celery import Celery
@@ -18,10 +18,12 @@ from redis.exceptions import RedisError
 from service import beats, broker, logs, settings
 from service.bells import Listener, Ringer
 from service.domain.jobs import Failure
+from service.garbage import Broom
 from service.persistence import jobs, outbox
 from service.persistence.database import Database
 from service.persistence.leadership import Leadership
 from service.retention import Retention
+from service.storage import Storage
 from service.webhooks import Sender
 
 log = logs.get(__name__)
@@ -37,15 +39,15 @@ LOST = Failure(
 class Dispatcher:
     """What is due, in parts that do not depend on each other: without Redis lost jobs must still be recovered."""
 
-    def __init__(self, database: Database, celery: Celery, retention_days: float | None = None) -> None:
+    def __init__(self, database: Database, celery: Celery, also: Sequence[Callable[[], None]] = ()) -> None:
         self._database = database
-        self._retention = Retention(database, retention_days)
         self._celery = celery
+        self._also = also
 
     @property
     def duties(self) -> list[Callable[[], None]]:
         """What a round consists of; last what waits for Redis when that is away."""
-        return [self.recover, self.end_orphans, self._retention.tidy, self.send]
+        return [self.recover, self.end_orphans, *self._also, self.send]
 
     def send(self) -> None:
         """Outbox to broker. A message may be sent twice: the row is deleted after the broker took it."""
@@ -125,12 +127,15 @@ def main() -> None:
     ringer = Ringer(config.redis_url)
     database = Database(config.database_url, ring=ringer, pool_size=2, stall_seconds=STALL_SECONDS)
     leadership = Leadership(config.database_url)
-    dispatcher = Dispatcher(database, broker.celery(config.redis_url), config.retention_days)
+    broom = Broom(database, partial(Storage, config.storage_url, config.data_dir / "cache"))
+    also = [broom.collect_garbage, Retention(database, config.retention_days).tidy]
+    dispatcher = Dispatcher(database, broker.celery(config.redis_url), also)
     doze = Doze(config.redis_url, stop)
     sending = _sending(config, leadership, stop)
     sending.start()
     run(dispatcher, doze, stop, partial(beats.beat, config.data_dir, "dispatcher"), leadership)
     sending.join(5)
+    broom.close()
     leadership.close()
     database.close()
 

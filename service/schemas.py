@@ -126,6 +126,8 @@ class CheckpointRead(Read):
     attempt: int
     bytes: int
     best: bool = Field(description="whether it is the best by the spec's `checkpoint.keep_best`")
+    promoted: bool = Field(description="whether it is kept until it is demoted")
+    damaged: bool = Field(description="whether its files were found not to be what was written; no job starts from it")
     metrics: dict[str, float | None]
     files: list[CheckpointFile]
     created_at: datetime

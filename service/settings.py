@@ -28,6 +28,18 @@ class Settings(BaseSettings):
     max_upload_bytes: int = Field(
         512 * 2**20, alias="HONE_MAX_UPLOAD_BYTES", ge=1, description="largest file that may be uploaded"
     )
+    cache_bytes: int = Field(
+        100 * 2**30,
+        alias="HONE_CACHE_BYTES",
+        ge=0,
+        description="local copies of a remote storage's files; beyond it those go that were not used for longest",
+    )
+    storage_patience_seconds: float = Field(
+        300.0,
+        alias="HONE_STORAGE_PATIENCE_SECONDS",
+        ge=0,
+        description="how long storing a checkpoint is tried again before the job fails",
+    )
     lease_seconds: float = Field(
         30.0, alias="HONE_LEASE_SECONDS", gt=0, description="silence after which a worker counts as dead"
     )

@@ -1,97 +1,131 @@
 """Where files and checkpoints live: a directory, or any fsspec URL. What is there is described by rows.
 
 Keys are relative paths such as `checkpoints/ftjob-…/step-100-attempt-2`. A key is written once and whole:
-in a directory by renaming, elsewhere by a row that is only written after the upload.
+in a directory by renaming, elsewhere by a row that is only written after the upload. Every failure is an OSError,
+whatever the library behind the URL raises.
 """
 
-import os
-import shutil
+import errno
+import secrets
+import time
 from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
 import fsspec
 
+from service import durable
+from service.copies import Copies, Copy
+
 CHUNK = 1 << 20
+PARTIAL = "partial"
+CACHE_BYTES = 100 << 30
+PATIENCE_SECONDS = 300.0
 
 
 class Storage:
     """A root of keys. `cache` is a local folder for what must be read from a remote root."""
 
-    def __init__(self, url: str, cache: Path) -> None:
-        self._fs, root = fsspec.url_to_fs(url)
+    def __init__(
+        self,
+        url: str,
+        cache: Path,
+        *,
+        cache_bytes: int = CACHE_BYTES,
+        patience_seconds: float = PATIENCE_SECONDS,
+    ) -> None:
+        self._fs, root = fsspec.url_to_fs(url, use_listings_cache=False)  # others write there too
         self._root = str(root).rstrip("/")
-        self._cache = cache
-        self._is_directory = "file" in _protocols(self._fs)
-        if self._is_directory:
+        self._copies = Copies(cache, cache_bytes)
+        self.patience_seconds = patience_seconds
+        """How long a writer should wait for it to recover."""
+        self.is_directory = "file" in _protocols(self._fs)
+        if self.is_directory:
             Path(self._root).mkdir(parents=True, exist_ok=True)
 
     def put(self, local: Path, key: str) -> None:
-        """Move a local file or folder to `key`. Raises OSError, e.g. when the disk is full."""
-        if self._is_directory:
-            _move(local, Path(self._root, key))
+        """Move a local file or folder to `key`; when that fails, e.g. because the disk is full, it stays as it is."""
+        if self.is_directory:
+            partial = Path(self._root, PARTIAL, f"{key.replace('/', '-')}-{secrets.token_hex(4)}")
+            durable.move(local, Path(self._root, key), partial)
             return
         self.delete(key)  # left by an upload whose row was never written; a folder would be put inside it
-        self._fs.put(str(local), f"{self._root}/{key}", recursive=local.is_dir())
-        _delete(local)
+        with self._edge("store", key):
+            self._fs.put(str(local), self._path(key), recursive=local.is_dir())
+        durable.delete(local)
 
     def local(self, key: str) -> Path:
-        """The key as a local path, fetched first from a remote root."""
-        if self._is_directory:
-            return Path(self._root, key)
-        target = self._cache / key
-        if not target.exists():
-            partial = target.with_name(f".{target.name}.{os.getpid()}.partial")
-            partial.parent.mkdir(parents=True, exist_ok=True)
-            self._fs.get(f"{self._root}/{key}", str(partial), recursive=True)
-            partial.rename(target)
-        return target
+        """The key as a local path, fetched first from a remote root; it stays for some minutes at least."""
+        with self.pin(key) as copy:
+            return copy.path
+
+    def pin(self, key: str, *, anew: bool = False) -> Copy:
+        """The key as a local path that stays until it is closed; `anew` fetches it again from a remote root."""
+        if self.is_directory:
+            return Copy(Path(self._root, key))
+
+        def fetch(target: Path) -> None:
+            with self._edge("fetch", key):
+                self._fs.get(self._path(key), str(target), recursive=self._fs.isdir(self._path(key)))
+
+        return self._copies.take(key, fetch, anew=anew)
 
     def exists(self, key: str) -> bool:
         """Whether something is stored there."""
-        return bool(self._fs.exists(f"{self._root}/{key}"))
+        with self._edge("look for", key):
+            return bool(self._fs.exists(self._path(key)))
 
     def delete(self, key: str) -> None:
         """Forget a key; one that is not there is fine."""
-        if self.exists(key):
-            self._fs.rm(f"{self._root}/{key}", recursive=True)
+        if self.is_directory:
+            durable.delete(Path(self._root, key))
+            if key.startswith("checkpoints/"):
+                with suppress(OSError):  # the folder of its job, if that was the last
+                    Path(self._root, key).parent.rmdir()
+        elif self.exists(key):
+            with self._edge("delete", key), suppress(FileNotFoundError):
+                self._fs.rm(self._path(key), recursive=True)
 
     def read(self, key: str) -> Iterator[bytes]:
         """The bytes of a file, in pieces."""
-        with self._fs.open(f"{self._root}/{key}", "rb") as file:
+        with self._edge("read", key), self._fs.open(self._path(key), "rb") as file:
             while chunk := file.read(CHUNK):
                 yield chunk
+
+    def below(self, prefix: str) -> list[str]:
+        """The keys directly below a prefix."""
+        with self._edge("list", prefix):
+            try:
+                found = self._fs.ls(self._path(prefix), detail=False)
+            except FileNotFoundError:
+                return []
+        names = (str(path).rstrip("/").rpartition("/")[2] for path in found)
+        return sorted(f"{prefix}/{name}" for name in names if name and name != prefix.rpartition("/")[2])
+
+    def idle_seconds(self, key: str) -> float:
+        """Since anything below the key was written; 0 when it is gone."""
+        with self._edge("look at", key):
+            try:
+                files = self._fs.find(self._path(key)) or [self._path(key)]
+                return time.time() - max(float(self._fs.modified(file).timestamp()) for file in files)
+            except FileNotFoundError:
+                return 0.0
+
+    def _path(self, key: str) -> str:
+        return f"{self._root}/{key}"
+
+    @contextmanager
+    def _edge(self, doing: str, key: str) -> Iterator[None]:
+        """Drivers raise errors of their own libraries; whoever calls us knows OSError."""
+        try:
+            yield
+        except OSError:
+            raise
+        except Exception as error:  # no list of them would be complete
+            raise OSError(errno.EIO, f"the storage could not {doing} {key}: {type(error).__name__}: {error}") from error
 
 
 def _protocols(filesystem: Any) -> tuple[str, ...]:
     protocol = filesystem.protocol
     return (protocol,) if isinstance(protocol, str) else tuple(protocol)
-
-
-def _move(local: Path, target: Path) -> None:
-    """Rename within one filesystem; across two, copy beside and rename, so that no reader sees half of it."""
-    target.parent.mkdir(parents=True, exist_ok=True)
-    partial = target.with_name(f".{target.name}.{os.getpid()}.partial")
-    _delete(target)  # left by a move whose row was never written
-    try:
-        shutil.move(local, partial)
-        partial.rename(target)
-    except OSError:
-        _delete(partial)
-        raise
-    _sync(target.parent)
-
-
-def _delete(path: Path) -> None:
-    if path.is_dir():
-        shutil.rmtree(path)
-    else:
-        path.unlink(missing_ok=True)
-
-
-def _sync(directory: Path) -> None:
-    descriptor = os.open(directory, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

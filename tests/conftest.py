@@ -1,18 +1,21 @@
 """Real servers for the tests: started once, on sockets and ports that the system chooses, gone afterwards."""
 
 import json
+import logging
 import os
+import shutil
 import signal
 import subprocess
 import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import fsspec
 import httpx2
 import pytest
 from sqlalchemy import text
@@ -48,10 +51,37 @@ def database(embedded: Servers) -> Iterator[Database]:
     made = Database(embedded.database_url)
     with made.transaction() as session:
         session.execute(
-            text("TRUNCATE jobs, files, keys, login_links, outbox, workers, webhooks RESTART IDENTITY CASCADE")
+            text("TRUNCATE jobs, files, keys, login_links, outbox, workers, webhooks, garbage RESTART IDENTITY CASCADE")
         )
     yield made
     made.close()
+
+
+@dataclass
+class S3:
+    """An object store on this machine."""
+
+    url: str
+    """Of an empty bucket."""
+    environment: dict[str, str]
+    """What a process needs to reach it, as operators set it."""
+
+
+@pytest.fixture(scope="session")
+def s3() -> Iterator[S3]:
+    """Moto's server, which speaks S3's protocol."""
+    from moto.server import ThreadedMotoServer
+
+    logging.getLogger("werkzeug").setLevel(logging.ERROR)  # each request is a line otherwise
+    server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
+    server.start()
+    host, port = server.get_host_and_port()
+    access = {"AWS_ACCESS_KEY_ID": "test", "AWS_SECRET_ACCESS_KEY": "test", "AWS_DEFAULT_REGION": "us-east-1"}
+    os.environ.update(access)  # before the first client is made
+    fsspec.config.conf["s3"] = {"endpoint_url": f"http://{host}:{port}"}  # read from the environment on import only
+    fsspec.filesystem("s3").mkdir("hone")
+    yield S3("s3://hone", access | {"FSSPEC_S3_ENDPOINT_URL": f"http://{host}:{port}"})
+    server.stop()
 
 
 @pytest.fixture
@@ -172,3 +202,36 @@ def http(server: Server) -> Iterator[httpx2.Client]:
 def launch() -> Callable[..., Server]:
     """Starts a service of one's own, for tests that kill it."""
     return start
+
+
+@contextmanager
+def disk(size: str) -> Iterator[Path]:
+    """A file system of its own."""
+    folder = Path(f"/var/tmp/hone-disk-{size}-{os.getpid()}")
+    folder.mkdir()
+    mounted = subprocess.run(["mount", "-t", "tmpfs", "-o", f"size={size},mode=0755", "tmpfs", str(folder)])
+    try:
+        if mounted.returncode:
+            pytest.skip("a file system of one's own needs root")
+        yield folder
+    finally:
+        subprocess.run(["umount", str(folder)], stderr=subprocess.DEVNULL)
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+@pytest.fixture
+def small_disk() -> Iterator[Path]:
+    """A file system that is smaller than a checkpoint."""
+    with disk("2m") as folder:
+        yield folder
+
+
+@pytest.fixture
+def full_disk() -> Iterator[Path]:
+    """A file system with room for some checkpoints, once its file `ballast` is gone."""
+    with disk("48m") as folder:
+        with (folder / "ballast").open("wb") as ballast, suppress(OSError):
+            while True:
+                ballast.write(bytes(1 << 16))
+                ballast.flush()
+        yield folder

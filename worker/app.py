@@ -35,7 +35,12 @@ station = Station(
         pool_size=config.worker_slots + 2,
         stall_seconds=config.lease_seconds / 2,  # a worker that is stopped must not keep its jobs locked
     ),
-    storage=Storage(config.storage_url, config.data_dir / "cache"),
+    storage=Storage(
+        config.storage_url,
+        config.data_dir / "cache",
+        cache_bytes=config.cache_bytes,
+        patience_seconds=config.storage_patience_seconds,
+    ),
 )
 tasks.register(app, station)
 

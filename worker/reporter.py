@@ -1,7 +1,7 @@
 """Writes what a trainer says into rows. Every write carries its attempt, renews the lease, or raises LeaseLost."""
 
 import math
-import shutil
+import threading
 import time
 from pathlib import Path
 from typing import Any
@@ -15,6 +15,7 @@ from service.persistence.tables import Job
 from service.storage import Storage
 from worker.assignment import Claim
 from worker.checkpoints import Archive, Kept
+from worker.log_limit import LogLimit
 from worker.pace import Pace
 from worker.trainer_process import Heard, Line
 from worker.training.events import (
@@ -38,19 +39,33 @@ log = logs.get(__name__)
 class Reporter:
     """The rows of one attempt of one job."""
 
-    def __init__(self, claim: Claim, database: Database, storage: Storage, scratch: Path, lease_seconds: float) -> None:
+    def __init__(
+        self,
+        claim: Claim,
+        database: Database,
+        storage: Storage,
+        scratch: Path,
+        lease_seconds: float,
+        stopping: threading.Event | None = None,
+        max_log_bytes: int = 64 * 2**20,
+    ) -> None:
         self.ended = False
         self._claim = claim
         self._database = database
-        self._scratch = scratch
         self._lease_seconds = lease_seconds
         self._renewed = time.monotonic()
         self._reports = 0
+        self._log_limit = LogLimit(max_log_bytes)
         self._pace = Pace()
         spec = JobSpec.model_validate(claim.spec)
         self._time_up = time.monotonic() + (spec.max_seconds or math.inf) - claim.ran_seconds
         self._max_seconds = spec.max_seconds
-        self._archive = Archive(claim, storage, scratch, spec.checkpoint)
+        stopping = stopping or threading.Event()
+        self._archive = Archive(claim, database, storage, scratch, spec.checkpoint, lease_seconds, stopping)
+
+    def admit(self, heard: list[Heard]) -> list[Heard]:
+        """What of it is written: all but what a trainer prints without end."""
+        return self._log_limit.admit(heard)
 
     def write(self, heard: list[Heard]) -> JobStatus:
         """One transaction for all of it; with nothing to say, a look at the status, and a beat when it is due."""
@@ -69,7 +84,6 @@ class Reporter:
                     self._write_one(session, job, one, kept)
             status = JobStatus(job.status)
         self._reports += 1
-        self._archive.forget_superseded()
         return status
 
     @property
@@ -83,10 +97,7 @@ class Reporter:
         return self._pace.seconds_left
 
     def _keep(self, saved: list[Saved]) -> dict[int, Kept | None]:
-        """Checkpoints into the storage, if the job is still ours: they cannot be taken back by a rollback."""
-        if saved:
-            with self._database.transaction() as session:
-                self._hold(session)
+        """Checkpoints into the storage, before their rows: they cannot be taken back by a rollback."""
         return {one.step: self._archive.keep(one) for one in saved}
 
     def _hold(self, session: Session) -> Job:
@@ -166,11 +177,7 @@ class Reporter:
         return Failure(category="timeout", message=message, hint=hint)
 
     def _fail(self, session: Session, job: Job, failure: Failure) -> None:
-        """The end, or another try where the fault was ours: a disk that was full has room again some day."""
-        if failure.category == "infra":
-            jobs.lose(session, job, failure)
-        else:
-            jobs.fail(session, job, failure)
+        jobs.give_up(session, job, failure)
         self.ended = True
 
     def fail(self, failure: Failure) -> JobStatus:
@@ -189,11 +196,10 @@ class Reporter:
         """The trainer died without a word."""
         hint = "if it was SIGKILL the machine may have run out of memory: lower micro_batch_tokens or the batch"
         with self._database.transaction() as session:
-            jobs.lose(session, self._hold(session), Failure(category="lost", message=how, hint=hint))
-
-    def close(self) -> None:
-        """Remove the attempt's scratch folder: what counts is in the storage."""
-        shutil.rmtree(self._scratch, ignore_errors=True)
+            job = self._hold(session)
+            for line in self._log_limit.rest():
+                self._write_one(session, job, line, {})
+            jobs.lose(session, job, Failure(category="lost", message=how, hint=hint))
 
 
 DISK_HINT = "free space in the storage or let the job keep fewer checkpoints (checkpoint.keep_last)"

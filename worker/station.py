@@ -18,6 +18,7 @@ from service.storage import Storage
 from worker import host
 from worker.assignment import Claim, prepare
 from worker.reporter import Reporter
+from worker.scratch import Scratch, sweep
 from worker.supervisor import Patience, supervise
 from worker.trainer_process import TrainerProcess
 
@@ -48,6 +49,7 @@ class Station:
 
     def open(self) -> None:
         """Start looking for work, and say that this worker lives."""
+        sweep(self._config.data_dir)
         self._refill_spare()
         for thread in self._threads:
             thread.start()
@@ -115,10 +117,20 @@ class Station:
 
     def _run(self, claim: Claim) -> None:
         log.info("claimed", job=claim.job_id, attempt=claim.attempt)
-        scratch = self._config.data_dir / "work" / claim.job_id / f"attempt-{claim.attempt}"
-        reporter = Reporter(claim, self._database, self._storage, scratch, self._config.lease_seconds)
+        lease_seconds = self._config.lease_seconds
+        scratch = Scratch(self._config.data_dir, claim.job_id, claim.attempt)
+        reporter = Reporter(
+            claim,
+            self._database,
+            self._storage,
+            scratch.path,
+            lease_seconds,
+            self._stopping,
+            self._config.max_log_bytes,
+        )
         try:
-            assignment = prepare(claim, self._database, self._storage, scratch, self._config.model_roots)
+            roots = self._config.model_roots
+            assignment = prepare(claim, self._database, self._storage, scratch, roots, lease_seconds)
             if assignment is None:
                 return
             with self._trainer() as trainer:
@@ -131,9 +143,10 @@ class Station:
             log.error("an error of ours", job=claim.job_id, exc_info=error)
             self._give_up(reporter, f"an error of ours in the worker: {type(error).__name__}: {error}")
         finally:
-            reporter.close()
             with self._lock:
                 self._room.give_back(claim.job_id)
+            scratch.close()
+            sweep(self._config.data_dir)
             self._refill_spare()
 
     def _give_up(self, reporter: Reporter, how: str) -> None:

@@ -47,7 +47,7 @@ def supervise(
     trainer.start(assignment)
     request = _Request(trainer)
     while (heard := trainer.hear(LOOK_SECONDS)) is not None:
-        status = _patiently(partial(reporter.write, heard), stopping)
+        status = _patiently(partial(reporter.write, reporter.admit(heard)), stopping)
         if reporter.ended:
             return
         if reporter.seconds_left < NEAR_END_SECONDS:

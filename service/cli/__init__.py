@@ -42,7 +42,7 @@ PANELS: dict[str, list[Callable[..., None]]] = {
         manage.set_,
         manage.delete,
     ],
-    "Files and checkpoints": [transfer.pull, transfer.upload],
+    "Files and checkpoints": [transfer.pull, transfer.promote, transfer.drop, transfer.upload],
     "Webhooks": [
         webhooks.webhooks,
         webhooks.add_webhook,

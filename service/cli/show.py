@@ -69,7 +69,8 @@ def _facts(one: JobRead) -> list[tuple[str, str]]:
 
 
 def _checkpoint(found: CheckpointRead) -> str:
-    return f"{found.id}, step {found.step}{', the best' if found.best else ''}"
+    said = {"the best": found.best, "promoted": found.promoted, "damaged": found.damaged}
+    return ", ".join([found.id, f"step {found.step}", *(word for word, true in said.items() if true)])
 
 
 def _table(headers: Sequence[str], rows: Sequence[tuple[str, ...]], none: str) -> None:

@@ -13,8 +13,11 @@ if TYPE_CHECKING:
     from service.schemas import CheckpointRead
 
 
+Name = Annotated[str, typer.Argument(help="an id (ckpt_...), or JOB@best, JOB@latest, JOB@step-N")]
+
+
 def pull(
-    checkpoint: Annotated[str, typer.Argument(help="an id (ckpt_...), or JOB@best, JOB@latest, JOB@step-N")],
+    checkpoint: Name,
     directory: Annotated[Path, typer.Argument(help="a directory that does not exist yet, or is empty")],
     url: Url = None,
     key: Key = None,
@@ -24,6 +27,33 @@ def pull(
     with connect(url, key, data_dir) as client:
         found = client.checkpoints.download(_resolve(client, checkpoint), directory)
     typer.echo(f"{directory}: step {found.step} of {found.job_id}, {len(found.files)} files, {size(found.bytes)}")
+
+
+def promote(
+    checkpoint: Name,
+    undo: Annotated[bool, typer.Option("--undo", help="treat it as any other again")] = False,
+    url: Url = None,
+    key: Key = None,
+    data_dir: Data = None,
+) -> None:
+    """Keep a checkpoint, whatever its job's `keep_last` says."""
+    with connect(url, key, data_dir) as client:
+        change = client.checkpoints.demote if undo else client.checkpoints.promote
+        found = change(_resolve(client, checkpoint))
+    typer.echo(f"{found.id}: step {found.step} of {found.job_id}, {'promoted' if found.promoted else 'not promoted'}")
+
+
+def drop(
+    checkpoint: Name,
+    url: Url = None,
+    key: Key = None,
+    data_dir: Data = None,
+) -> None:
+    """Delete a checkpoint that nobody needs."""
+    with connect(url, key, data_dir) as client:
+        found = _resolve(client, checkpoint)
+        client.checkpoints.delete(found)
+    typer.echo(f"{found} is deleted")
 
 
 def _resolve(client: "Client", name: str) -> str:
@@ -41,6 +71,7 @@ def _resolve(client: "Client", name: str) -> str:
 
 def _choose(found: "list[CheckpointRead]", which: str) -> "CheckpointRead | None":
     """As a spec's `model` is understood: `best` is the latest where none is marked. Newest first."""
+    found = [one for one in found if not one.damaged]
     if which == "best":
         return next((one for one in found if one.best), found[0] if found else None)
     return next((one for one in found if which in ("latest", f"step-{one.step}")), None)

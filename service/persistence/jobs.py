@@ -152,6 +152,14 @@ def move(session: Session, job: Job, event: JobEvent, **data: Any) -> None:
     webhooks.announce(session, job)
 
 
+def give_up(session: Session, job: Job, failure: Failure) -> None:
+    """The end of an attempt, and of its job unless the fault was ours: a full disk has room again some day."""
+    if failure.category == "infra":
+        lose(session, job, failure)
+    else:
+        fail(session, job, failure)
+
+
 def _let_go(session: Session, job: Job) -> None:
     """The attempt is over. One that was lost counts until its lease ran out, whenever that was noticed."""
     if job.attempt_started_at is not None:
@@ -206,12 +214,13 @@ def inherit(session: Session, job: Job, earlier: Job) -> None:
     """Have a new job start where an earlier one of the same spec has come to: its checkpoints, and the metrics and
     samples up to the newest of them. The files are shared.
     """
-    found = checkpoints.of_job(session, earlier.id)
-    if not found:
-        return
-    for row in found:
+    job.origins = dict(earlier.origins)
+    for row in checkpoints.of_job(session, earlier.id):
         checkpoints.share(session, row, job)
-    step = found[0].step
+    newest = checkpoints.choose(session, job.id, "latest")
+    if newest is None:
+        return
+    step = newest.step
     for table in (Metric, Sample):
         names = [column.name for column in table.__table__.columns if column.name not in ("job_id", "id")]
         rows = select(literal(job.id), *(table.__table__.c[name] for name in names))
@@ -219,7 +228,7 @@ def inherit(session: Session, job: Job, earlier: Job) -> None:
         session.execute(insert(table).from_select(["job_id", *names], rows))
     for preview in events.page(session, earlier.id, 0, 10, ["preview"]):
         events.add(session, job, "preview", preview.data)
-    job.metrics = dict(found[0].metrics)
+    job.metrics = dict(newest.metrics)
     job.progress = {**job.progress, "step": step}
 
 

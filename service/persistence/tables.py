@@ -115,6 +115,8 @@ class Job(Created, Base):
 
     progress: Mapped[dict[str, Any]]
     metrics: Mapped[dict[str, Any]] = mapped_column(server_default=text("'{}'"))
+    origins: Mapped[dict[str, Any]] = mapped_column(server_default=text("'{}'"))
+    """Which checkpoint each `job:ID@which` of the spec means, by id: decided once, kept until it has ended."""
     failure: Mapped[dict[str, Any] | None]
     started_at: Mapped[datetime | None]
     finished_at: Mapped[datetime | None]

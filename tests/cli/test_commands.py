@@ -209,3 +209,13 @@ def test_the_command_starts_without_loading_what_it_may_not_need() -> None:
 
 def test_version(hone: Hone) -> None:
     assert hone("--version").stdout.startswith("hone 0.")
+
+
+def test_a_promoted_checkpoint_is_not_dropped_until_that_is_undone(hone: Hone, done: str) -> None:
+    name = f"{done}@step-2"
+    assert hone("promote", name).stdout.rstrip().endswith(f"step 2 of {done}, promoted")
+    assert "promoted" in hone("show", done).stdout
+    assert "demote it first" in refusal(hone("drop", name))
+    assert hone("promote", name, "--undo").stdout.rstrip().endswith("not promoted")
+    assert hone("drop", name).stdout.rstrip().endswith("is deleted")
+    assert "has no checkpoint 'step-2'" in refusal(hone("drop", name))

@@ -120,27 +120,14 @@ def test_a_killed_api_and_dispatcher_come_back(server: Any) -> None:
     assert server.wait(job["id"])["status"] == "succeeded"
 
 
-@pytest.fixture
-def small_disk() -> Iterator[Path]:
-    """A file system that is smaller than a checkpoint."""
-    folder = Path(f"/var/tmp/hone-small-{os.getpid()}")
-    folder.mkdir()
-    mounted = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=2m,mode=0755", "tmpfs", str(folder)])
-    try:
-        if mounted.returncode:
-            pytest.skip("a file system of one's own needs root")
-        yield folder
-    finally:
-        subprocess.run(["umount", str(folder)], stderr=subprocess.DEVNULL)
-        shutil.rmtree(folder, ignore_errors=True)
-
-
 def test_a_full_storage_fails_the_job_with_the_reason_and_the_service_goes_on(
     launch: Callable[..., Any], small_disk: Path, tmp_path_factory: pytest.TempPathFactory
 ) -> None:
     data_dir = Path(f"/var/tmp/hone-full-{os.getpid()}")
     data_dir.mkdir()
-    server = launch(data_dir, STORAGE_URL=str(small_disk), HONE_SPARE_TRAINER="false")
+    server = launch(
+        data_dir, STORAGE_URL=str(small_disk), HONE_SPARE_TRAINER="false", HONE_STORAGE_PATIENCE_SECONDS="1"
+    )
     try:
         job = server.wait(server.submit(steps=2)["id"])
         assert job["status"] == "failed" and job["failure"]["category"] == "infra"

@@ -11,7 +11,7 @@ from torch import nn
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from service.domain.specs import LoRASpec, OptimizerSpec
-from worker.training import checkpoint, lora
+from worker.training import checkpoint, lora, manifest
 from worker.training.checkpoint import Snapshot
 from worker.training.models import Policy
 from worker.training.optim import Learner
@@ -98,11 +98,11 @@ def _same(ours: nn.Module, theirs: nn.Module) -> None:
 def test_the_manifest_describes_every_file(policy: Policy, learners: Learners, tmp_path: Path) -> None:
     policy.adapters = lora.inject(policy.model, LoRASpec(rank=1), 0, policy.dtype)
     path = _save(tmp_path, policy, {})
-    manifest = json.loads((path / "manifest.json").read_text())
+    described = json.loads((path / "manifest.json").read_text())
     there = {str(file.relative_to(path)) for file in path.rglob("*") if file.is_file()} - {"manifest.json"}
-    assert {entry["name"] for entry in manifest["files"]} == there
+    assert {entry["name"] for entry in described["files"]} == there
     assert {"adapter/adapter_config.json", "adapter/adapter_model.safetensors", "model.safetensors"} <= there
-    checkpoint.verify(path)
+    manifest.verify(path)
 
 
 def test_a_damaged_checkpoint_is_refused(policy: Policy, learners: Learners, tmp_path: Path) -> None:
@@ -111,13 +111,13 @@ def test_a_damaged_checkpoint_is_refused(policy: Policy, learners: Learners, tmp
     weights[-1] ^= 1
     (path / "model.safetensors").write_bytes(weights)
     with pytest.raises(OSError, match=r"step-00000001 is damaged: model\.safetensors"):
-        checkpoint.verify(path)
+        manifest.verify(path)
     (path / "manifest.json").unlink()
     with pytest.raises(OSError, match=r"no readable manifest\.json"):
-        checkpoint.verify(path)
+        manifest.verify(path)
 
 
-@pytest.mark.parametrize("limit", [100_000, 2_000_000])  # within the weights, and within the optimizer
+@pytest.mark.parametrize("limit", [1000, 100_000, 2_000_000])  # within the tokenizer, the weights, the optimizer
 def test_a_torn_checkpoint_is_never_visible(policy: Policy, learners: Learners, tmp_path: Path, limit: int) -> None:
     _move(learners["policy"])  # so that the optimizer has something to write
     _, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
@@ -134,7 +134,9 @@ def test_a_torn_checkpoint_is_never_visible(policy: Policy, learners: Learners, 
 def test_what_an_earlier_attempt_left_half_written_does_not_matter(
     policy: Policy, learners: Learners, tmp_path: Path
 ) -> None:
-    (tmp_path / ".step-00000001.partial").mkdir()
-    (tmp_path / ".step-00000001.partial" / "junk").touch()
-    checkpoint.verify(_save(tmp_path, policy, learners))
-    assert [path.name for path in tmp_path.iterdir()] == ["step-00000001"]
+    attempt = tmp_path / "attempt-2"
+    junk = attempt / ".step-00000001.attempt-2.partial" / "junk"
+    junk.parent.mkdir(parents=True)
+    junk.touch()
+    manifest.verify(_save(attempt, policy, learners))
+    assert [path.name for path in attempt.iterdir()] == ["step-00000001"]

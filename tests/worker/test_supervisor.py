@@ -21,6 +21,7 @@ from service.persistence.tables import Job
 from service.storage import Storage
 from worker.assignment import Claim, prepare
 from worker.reporter import Reporter
+from worker.scratch import Scratch
 from worker.supervisor import Patience, supervise
 from worker.trainer_process import TrainerProcess
 
@@ -77,11 +78,11 @@ def start(database: Database, spec: Make, tmp_path: Path) -> Iterator[Callable[.
             job = claims.claim(session, "worker-1", 0, lease_seconds=30)
             assert job is not None and job.id == job_id
         claim = Claim(job.id, job.attempt, job.spec, job.owner, [], job.ran_seconds)
-        scratch = tmp_path / "work" / f"attempt-{job.attempt}"
-        reporter = Reporter(claim, database, storage, scratch, lease_seconds=30)
-        assignment = prepare(claim, database, storage, scratch, [])
+        scratch, stopping = Scratch(tmp_path, job.id, job.attempt), threading.Event()
+        reporter = Reporter(claim, database, storage, scratch.path, 30, stopping)
+        assignment = prepare(claim, database, storage, scratch, [], 30)
         assert assignment is not None
-        trainer, stopping = TrainerProcess(), threading.Event()
+        trainer = TrainerProcess()
         trainers.append(trainer)
         arguments = (trainer, assignment, reporter, stopping, patience, lambda: None)
         thread = threading.Thread(target=supervise, args=arguments)

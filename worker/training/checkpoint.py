@@ -6,9 +6,6 @@ spec these are all that the next step depends on. A policy with adapters is expo
 the usual shapes; the adapters themselves are in `adapter/`, in peft's format.
 """
 
-import errno
-import hashlib
-import json
 import os
 import re
 import shutil
@@ -18,14 +15,14 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import torch
-from safetensors import SafetensorError
 from safetensors.torch import load_model, save_model
 from torch.nn import Module
 
+from worker.training import manifest
 from worker.training.models import Policy
 from worker.training.optim import Learner
 
-MANIFEST, TRAINER, ADAPTER = "manifest.json", "trainer.pt", "adapter"
+TRAINER, ADAPTER = "trainer.pt", "adapter"
 
 
 class Snapshot(NamedTuple):
@@ -55,10 +52,13 @@ class Restored(NamedTuple):
 
 
 def save(directory: Path, snapshot: Snapshot) -> Path:
-    """Write a checkpoint below `directory`; OSError names the step and leaves nothing behind."""
+    """Write a checkpoint below `directory`; OSError names the step and leaves nothing behind.
+
+    The directory is one attempt's own, so that a stale trainer that wakes up writes into nobody's checkpoint.
+    """
     step = snapshot.step
     final = directory / f"step-{step:08d}"
-    partial = directory / f".{final.name}.partial"
+    partial = directory / f".{final.name}.{directory.name}.partial"
     shutil.rmtree(partial, ignore_errors=True)
     try:
         with _naming(step):
@@ -85,18 +85,6 @@ def restore(path: Path, learners: dict[str, Learner], modules: dict[str, Module]
     return Restored(int(state["step"]), dict(state["metrics"]), dict(state["state"]))
 
 
-def verify(path: Path) -> None:
-    """OSError unless every file is there as the manifest describes it."""
-    try:
-        described = json.loads((path / MANIFEST).read_text())["files"]
-    except (OSError, ValueError, KeyError) as error:
-        raise OSError(errno.EIO, f"checkpoint {path.name} has no readable {MANIFEST}: {error}") from error
-    for entry in described:
-        file = path / entry["name"]
-        if not file.is_file() or file.stat().st_size != entry["bytes"] or _sha256(file) != entry["sha256"]:
-            raise OSError(errno.EIO, f"checkpoint {path.name} is damaged: {entry['name']} differs from the manifest")
-
-
 def _write(directory: Path, snapshot: Snapshot) -> None:
     _export(directory, snapshot.policy)
     for name, module in snapshot.beside.items():
@@ -105,7 +93,7 @@ def _write(directory: Path, snapshot: Snapshot) -> None:
     trainer = {"step": snapshot.step, "metrics": snapshot.metrics, "state": snapshot.state, "optimizers": optimizers}
     with (directory / TRAINER).open("wb") as file:
         torch.save(trainer, file)
-    (directory / MANIFEST).write_text(json.dumps(_manifest(directory, snapshot.step), indent=1))
+    manifest.write(directory, snapshot.step)
 
 
 def _export(directory: Path, policy: Policy) -> None:
@@ -115,20 +103,6 @@ def _export(directory: Path, policy: Policy) -> None:
     else:
         policy.model.save_pretrained(directory, state_dict=dict(policy.weights(torch.device("cpu"))))
         policy.adapters.save(directory / ADAPTER)
-
-
-def _manifest(directory: Path, step: int) -> dict[str, Any]:
-    files = [
-        {"name": str(file.relative_to(directory)), "bytes": file.stat().st_size, "sha256": _sha256(file)}
-        for file in sorted(directory.rglob("*"))
-        if file.is_file()
-    ]
-    return {"step": step, "files": files}
-
-
-def _sha256(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def _sync(directory: Path) -> None:
@@ -146,12 +120,12 @@ def _sync_path(path: Path) -> None:
 
 @contextmanager
 def _naming(step: int) -> Iterator[None]:
-    """Say which checkpoint could not be written; safetensors and torch report a full disk in ways of their own."""
+    """Say which checkpoint could not be written; three libraries report a full disk in three ways."""
     try:
         yield
     except OSError as error:
         raise OSError(error.errno, f"{error.strerror} while writing checkpoint step {step}") from error
-    except (SafetensorError, RuntimeError) as error:
+    except Exception as error:  # tokenizers raises nothing more exact
         number = _errno(error)
         if number is None:
             raise
@@ -159,7 +133,7 @@ def _naming(step: int) -> Iterator[None]:
 
 
 def _errno(error: Exception) -> int | None:
-    """The system's error behind one of safetensors, which quotes it, or of torch, which raises another on top."""
+    """The system's error behind one of Rust's libraries, which quote it, or of torch, which raises another on top."""
     if isinstance(error.__context__, OSError):
         return error.__context__.errno
     quoted = re.search(r"os error (\d+)", str(error))

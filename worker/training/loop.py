@@ -11,7 +11,7 @@ from time import perf_counter
 
 from service.domain.datasets import RejectionSamplingData
 from service.domain.specs import JobSpec
-from worker.training import checkpoint, data, evaluate, loading, models, registry, rejection
+from worker.training import checkpoint, data, evaluate, loading, manifest, models, registry, rejection
 from worker.training.checkpoint import Snapshot
 from worker.training.early_stopping import EarlyStopping
 from worker.training.events import (
@@ -48,7 +48,7 @@ def run(assignment: Assignment, should_stop: ShouldStop) -> Iterator[Event]:
     device = models.choose_device(assignment.devices)
     with RewardPool(evaluate.rewards(spec)) as pool:
         if assignment.resume_from:
-            checkpoint.verify(Path(assignment.resume_from))
+            manifest.verify(Path(assignment.resume_from))
         policy = loading.policy(assignment, spec, device)
         held_out = data.load(spec.eval_dataset, assignment.files, "eval_dataset") if spec.eval_dataset else []
         if isinstance(spec.dataset, RejectionSamplingData):

@@ -1,0 +1,171 @@
+"""A job starts from nothing that is damaged, and says what it did about it."""
+
+import shutil
+import uuid
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from service.domain.jobs import JobEvent
+from service.domain.specs import JobSpec
+from service.persistence import checkpoints, jobs, metrics
+from service.persistence.tables import Checkpoint
+from service.storage import Storage
+from worker.assignment import Claim, prepare
+from worker.scratch import Scratch
+from worker.training.events import Assignment
+
+Make = Callable[..., JobSpec]
+
+
+@pytest.fixture
+def scratch(tmp_path: Path, claim: Claim) -> Iterator[Scratch]:
+    made = Scratch(tmp_path, claim.job_id, claim.attempt)
+    yield made
+    made.close()
+
+
+def assignment(bench: Any, claim: Claim, scratch: Scratch) -> Assignment | None:
+    return prepare(claim, bench.database, bench.storage, scratch, [])
+
+
+def flip(path: Path) -> None:
+    """One bit of its last byte."""
+    content = bytearray(path.read_bytes())
+    content[-1] ^= 1
+    path.write_bytes(content)
+
+
+def weights(bench: Any, row: Checkpoint) -> Path:
+    return Path(bench.storage.local(row.storage_key) / "model.safetensors")
+
+
+def damaged(bench: Any, job_id: str) -> list[int]:
+    with bench.database.transaction() as session:
+        return [row.step for row in checkpoints.of_job(session, job_id) if row.damaged]
+
+
+def test_the_newest_checkpoint_is_what_a_job_goes_on_from(bench: Any, claim: Claim, scratch: Scratch) -> None:
+    bench.stored(claim, 1)
+    newest = bench.stored(claim, 2)
+    made = assignment(bench, claim, scratch)
+    assert made is not None and made.resume_from == str(bench.storage.local(newest.storage_key))
+    assert damaged(bench, claim.job_id) == []
+
+
+def harm_a_byte(path: Path) -> None:
+    flip(path / "model.safetensors")
+
+
+def harm_a_size(path: Path) -> None:
+    (path / "model.safetensors").write_bytes(b"")
+
+
+def harm_the_manifest(path: Path) -> None:
+    (path / "manifest.json").write_text('{"files": [')
+
+
+def replace_all(path: Path) -> None:
+    (path / "manifest.json").write_text('{"files": []}')
+
+
+@pytest.mark.parametrize("harm", [harm_a_byte, harm_a_size, harm_the_manifest, replace_all, shutil.rmtree])
+def test_a_damaged_one_is_passed_over_with_a_warning_and_what_was_beyond_the_one_before_goes(
+    bench: Any, claim: Claim, scratch: Scratch, harm: Callable[[Path], None]
+) -> None:
+    before, newest = bench.stored(claim, 1), bench.stored(claim, 2)
+    with bench.database.transaction() as session:
+        for step in (1, 2):
+            metrics.put(session, claim.job_id, step, {"train/loss": 1.0})
+    harm(bench.storage.local(newest.storage_key))
+    made = assignment(bench, claim, scratch)
+    assert made is not None and made.resume_from == str(bench.storage.local(before.storage_key))
+    assert damaged(bench, claim.job_id) == [2]
+    (told,) = bench.warnings(claim.job_id)
+    assert "step-2" in told and told.endswith("the job goes on from step 1")
+    with bench.database.transaction() as session:
+        job = jobs.get(session, claim.job_id, None)
+        assert job.progress["step"] == 1
+        assert metrics.best_step(session, job.id, "train/loss", [2], highest=False) is None
+
+
+def test_without_a_whole_one_it_begins_again(bench: Any, claim: Claim, scratch: Scratch) -> None:
+    for row in (bench.stored(claim, 1), bench.stored(claim, 2)):
+        flip(weights(bench, row))
+    made = assignment(bench, claim, scratch)
+    assert made is not None and made.resume_from is None
+    assert bench.warnings(claim.job_id)[-1].endswith("the job goes on from the start")
+
+
+def test_a_storage_that_lost_everything_is_not_taken_for_damage(bench: Any, claim: Claim, scratch: Scratch) -> None:
+    bench.stored(claim, 1)
+    shutil.rmtree(bench.folder / "storage" / "checkpoints")
+    assert assignment(bench, claim, scratch) is None
+    assert damaged(bench, claim.job_id) == []
+    assert "is it mounted" in failure(bench, claim)["message"] and failure(bench, claim)["category"] == "infra"
+
+
+def test_a_full_scratch_disk_fails_the_job_as_infra(bench: Any, claim: Claim, tmp_path: Path) -> None:
+    (tmp_path / "work").touch()  # no folder can be made there
+    scratch = Scratch(tmp_path, claim.job_id, claim.attempt)
+    assert assignment(bench, claim, scratch) is None
+    assert failure(bench, claim)["category"] == "infra" and "HONE_DATA_DIR" in failure(bench, claim)["hint"]
+    scratch.close()
+
+
+def failure(bench: Any, claim: Claim) -> Any:
+    with bench.database.transaction() as session:
+        return jobs.get(session, claim.job_id, None).failure
+
+
+@pytest.fixture
+def child(bench: Any, claim: Claim, spec: Make) -> Claim:
+    """A job that starts from the newest checkpoint of `claim`, which has succeeded."""
+    bench.stored(claim, 1)
+    bench.stored(claim, 2)
+    with bench.database.transaction() as session:
+        jobs.move(session, jobs.get(session, claim.job_id, None, lock=True), JobEvent.FINISH)
+    made: Claim = bench.claim(spec(model=f"job:{claim.job_id}@latest"))
+    return made
+
+
+def test_a_model_of_another_job_is_verified_and_named_when_it_is_damaged(
+    bench: Any, claim: Claim, child: Claim, scratch: Scratch
+) -> None:
+    with bench.database.transaction() as session:
+        newest = checkpoints.of_job(session, claim.job_id)[0]
+    flip(weights(bench, newest))
+    assert assignment(bench, child, scratch) is None
+    told = failure(bench, child)
+    assert told["category"] == "infra" and f"checkpoint step-2 of job {claim.job_id} is damaged" in told["message"]
+    assert "model.safetensors" in told["message"] and damaged(bench, claim.job_id) == [2]
+    assert bench.warnings(claim.job_id)[-1].endswith(f"found when job {child.job_id} started from it")
+
+
+def test_every_attempt_starts_from_the_same_checkpoint_of_its_parent(
+    bench: Any, claim: Claim, child: Claim, scratch: Scratch
+) -> None:
+    first = assignment(bench, child, scratch)
+    bench.stored(claim, 3)
+    scratch.close()
+    again = assignment(bench, child, scratch)
+    assert first is not None and again is not None and first.models == again.models
+
+
+def test_a_bad_copy_is_fetched_again_before_the_storage_is_blamed(
+    bench: Any, claim: Claim, scratch: Scratch, s3: Any, tmp_path: Path
+) -> None:
+    bench.storage = Storage(f"{s3.url}/{uuid.uuid4().hex}", tmp_path / "cache")
+    before, newest = bench.stored(claim, 1), bench.stored(claim, 2)
+    flip(weights(bench, newest))
+    made = assignment(bench, claim, scratch)
+    assert made is not None and made.resume_from == str(bench.storage.local(newest.storage_key))
+    assert damaged(bench, claim.job_id) == []
+    scratch.close()
+    bench.storage._fs.rm(f"{bench.storage._root}/{newest.storage_key}/model.safetensors")
+    flip(weights(bench, newest))
+    made = assignment(bench, claim, scratch)
+    assert made is not None and made.resume_from == str(bench.storage.local(before.storage_key))
+    assert damaged(bench, claim.job_id) == [2]

@@ -1,0 +1,157 @@
+"""A checkpoint gets into the storage whole or not at all, also when that needs more than one try."""
+
+import shutil
+import threading
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+from sqlalchemy import update
+
+from service import commands
+from service.domain.errors import LeaseLost, Unavailable
+from service.domain.jobs import JobStatus
+from service.persistence import checkpoints, jobs
+from service.persistence.tables import Job
+from service.storage import Storage
+from worker.assignment import Claim
+from worker.reporter import Reporter
+from worker.trainer_process import Heard
+from worker.training import manifest
+from worker.training.events import Saved
+
+
+def saved(folder: Path, step: int) -> Saved:
+    return Saved(step=step, directory=str(folder), metrics={})
+
+
+def reporter(bench: Any, claim: Claim, storage: Storage, stopping: threading.Event | None = None) -> Reporter:
+    return Reporter(claim, bench.database, storage, bench.folder / "scratch", 30, stopping)
+
+
+def steps(bench: Any, job_id: str) -> list[int]:
+    with bench.database.transaction() as session:
+        return [row.step for row in checkpoints.of_job(session, job_id)]
+
+
+def test_old_rows_go_with_a_new_one_and_their_files_wait_for_the_broom(bench: Any, claim: Claim) -> None:
+    made = reporter(bench, claim, bench.storage)
+    for step in (1, 2, 3):
+        made.write([saved(bench.written(step), step)])
+    assert steps(bench, claim.job_id) == [3, 2]
+    assert bench.storage.exists(f"checkpoints/{claim.job_id}/step-1-attempt-1")
+
+
+def test_a_full_disk_is_told_of_and_waited_for(bench: Any, claim: Claim, full_disk: Path, tmp_path: Path) -> None:
+    storage = Storage(str(full_disk), tmp_path / "cache", patience_seconds=60)
+    folder = bench.written(1)
+    thread = threading.Thread(target=reporter(bench, claim, storage).write, args=([saved(folder, 1)],))
+    thread.start()
+    while not bench.warnings(claim.job_id):
+        time.sleep(0.05)
+    manifest.verify(folder)
+    assert storage.below("checkpoints/" + claim.job_id) == [] and steps(bench, claim.job_id) == []
+    (full_disk / "ballast").unlink()
+    thread.join(20)
+    first, last = bench.warnings(claim.job_id)
+    assert "cannot be stored: [Errno 28] No space left on device" in first and "stored now" in last
+    assert steps(bench, claim.job_id) == [1] and storage.below("partial") == []
+    manifest.verify(storage.local(f"checkpoints/{claim.job_id}/step-1-attempt-1"))
+
+
+def test_a_disk_that_stays_full_fails_the_job_and_keeps_its_last_checkpoint(
+    bench: Any, claim: Claim, full_disk: Path, tmp_path: Path
+) -> None:
+    reporter(bench, claim, bench.storage).write([saved(bench.written(1), 1)])
+    storage = Storage(str(full_disk), tmp_path / "cache", patience_seconds=0.2)
+    status = reporter(bench, claim, storage).write([saved(bench.written(2), 2)])
+    assert status == JobStatus.FAILED and steps(bench, claim.job_id) == [1]
+    with bench.database.transaction() as session:
+        failure: Any = jobs.get(session, claim.job_id, None).failure
+    assert failure["category"] == "infra" and "No space left" in failure["message"] and "keep_last" in failure["hint"]
+
+
+def test_a_job_that_is_cancelled_while_the_storage_fails_does_not_wait_for_it(
+    bench: Any, claim: Claim, full_disk: Path, tmp_path: Path
+) -> None:
+    storage = Storage(str(full_disk), tmp_path / "cache", patience_seconds=60)
+    heard: list[JobStatus] = []
+    made = reporter(bench, claim, storage)
+    thread = threading.Thread(target=lambda: heard.append(made.write([saved(bench.written(1), 1)])))
+    thread.start()
+    while not bench.warnings(claim.job_id):
+        time.sleep(0.05)
+    with bench.database.transaction() as session:
+        commands.cancel(session, "ada", claim.job_id)
+    thread.join(10)
+    assert heard == [JobStatus.CANCELLING] and steps(bench, claim.job_id) == []
+
+
+def test_a_worker_that_stops_does_not_wait_for_the_storage(
+    bench: Any, claim: Claim, full_disk: Path, tmp_path: Path
+) -> None:
+    storage = Storage(str(full_disk), tmp_path / "cache", patience_seconds=60)
+    stopping = threading.Event()
+    stopping.set()
+    started = time.monotonic()
+    reporter(bench, claim, storage, stopping).write([saved(bench.written(1), 1)])
+    assert time.monotonic() - started < 5
+
+
+def test_an_attempt_that_lost_its_lease_stores_nothing(bench: Any, claim: Claim) -> None:
+    with bench.database.transaction() as session:
+        session.execute(update(Job).values(attempt=2))
+    with pytest.raises(LeaseLost):
+        reporter(bench, claim, bench.storage).write([saved(bench.written(1), 1)])
+    assert bench.storage.below("checkpoints") == []
+
+
+def test_a_row_that_could_not_be_written_is_written_by_the_next_try(
+    bench: Any, claim: Claim, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made = reporter(bench, claim, bench.storage)
+    told: list[Heard] = [saved(bench.written(1), 1)]
+    record = checkpoints.put
+
+    def away(*_: Any) -> None:
+        raise Unavailable("the database is away")
+
+    monkeypatch.setattr(checkpoints, "put", away)
+    with pytest.raises(Unavailable):
+        made.write(told)
+    monkeypatch.setattr(checkpoints, "put", record)
+    made.write(told)
+    assert steps(bench, claim.job_id) == [1]
+
+
+def test_a_slow_storage_does_not_cost_the_lease(bench: Any, claim: Claim, monkeypatch: pytest.MonkeyPatch) -> None:
+    put = bench.storage.put
+
+    def slow(*arguments: Any) -> None:
+        time.sleep(1.0)
+        put(*arguments)
+
+    monkeypatch.setattr(bench.storage, "put", slow)
+    made = Reporter(claim, bench.database, bench.storage, bench.folder / "scratch", 0.6)
+    lost: list[Job] = []
+    over = threading.Event()
+
+    def watch() -> None:
+        while not over.wait(0.1):
+            with bench.database.transaction() as session:
+                lost.extend(jobs.expired(session))
+
+    thread = threading.Thread(target=watch)
+    thread.start()
+    made.write([saved(bench.written(1), 1)])
+    over.set()
+    thread.join()
+    assert lost == [] and steps(bench, claim.job_id) == [1]
+
+
+def test_scratch_that_is_gone_is_an_error_of_the_job_not_a_torn_checkpoint(bench: Any, claim: Claim) -> None:
+    folder = bench.written(1)
+    shutil.rmtree(folder)
+    assert reporter(bench, claim, bench.storage).write([saved(folder, 1)]) == JobStatus.FAILED
+    assert bench.storage.below("checkpoints") == []

@@ -1,0 +1,60 @@
+"""What a checkpoint consists of: names, sizes and hashes of its files. Needs no torch."""
+
+import errno
+import hashlib
+import json
+from pathlib import Path
+from typing import Any
+
+NAME = "manifest.json"
+
+
+class Damaged(OSError):
+    """A checkpoint is not what was written: it names the file."""
+
+
+def write(directory: Path, step: int) -> None:
+    """Describe the files that are there."""
+    files = [
+        {"name": str(file.relative_to(directory)), "bytes": file.stat().st_size, "sha256": _sha256(file)}
+        for file in sorted(directory.rglob("*"))
+        if file.is_file()
+    ]
+    (directory / NAME).write_text(json.dumps({"step": step, "files": files}, indent=1))
+
+
+def read(path: Path) -> list[dict[str, Any]]:
+    """The files that a checkpoint should have; Damaged when it cannot be known."""
+    try:
+        return list(json.loads((path / NAME).read_text())["files"])
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise Damaged(errno.EIO, f"checkpoint {path.name} has no readable {NAME}: {error}") from error
+
+
+def verify(path: Path, files: list[dict[str, Any]] | None = None) -> None:
+    """Damaged unless every file is there as the manifest describes it, and the manifest is that of `files`."""
+    described = read(path)
+    if files is not None and files != described:
+        raise Damaged(errno.EIO, f"checkpoint {path.name} is damaged: its {NAME} is not the one that was recorded")
+    sized = [entry for entry in described if not _has_size(path / entry["name"], entry["bytes"])]
+    wrong = sized or [entry for entry in described if _hash(path / entry["name"]) != entry["sha256"]]
+    if wrong:
+        name = wrong[0]["name"]
+        raise Damaged(errno.EIO, f"checkpoint {path.name} is damaged: {name} differs from the manifest")
+
+
+def _has_size(file: Path, size: int) -> bool:
+    return file.is_file() and file.stat().st_size == size
+
+
+def _hash(file: Path) -> str | None:
+    """None when it cannot be read: a bad sector is damage too."""
+    try:
+        return _sha256(file)
+    except OSError:
+        return None
+
+
+def _sha256(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()

@@ -63,5 +63,5 @@ def bench(database: Database, tmp_path: Path) -> Bench:
 
 @pytest.fixture
 def claim(bench: Bench, spec: Callable[..., JobSpec]) -> Claim:
-    """A job of seconds, held."""
-    return bench.claim(spec(checkpoint={"keep_last": 2}))
+    """A job of seconds, held, that is not run again."""
+    return bench.claim(spec(checkpoint={"keep_last": 2}, max_restarts=0))

@@ -27,7 +27,7 @@ LOOK_EVERY = 8  # tokens between looks at which rows are done: a look makes the 
 WORTH_A_COPY = 0.8  # share of growing rows below which the others' keys and values are dropped
 
 
-class Row(NamedTuple):
+class Numbered(NamedTuple):
     """A response that is no neighbour of the others in the batch: a further turn of one that called a tool."""
 
     number: int
@@ -51,7 +51,7 @@ class Sampling(NamedTuple):
     """Only from the likeliest tokens that have this probability together."""
     stop: str | None = None
     """A text that ends a response too, with the first token by which it is there."""
-    rows: tuple[Row, ...] = ()
+    rows: tuple[Numbered, ...] = ()
     """One for each prompt, which then has one response: instead of `first_row` and, within it, `max_tokens`."""
 
 

@@ -35,5 +35,4 @@ class TextStop:
         return torch.tensor([self.end[row] != NEVER for row in rows], device=row_B.device)
 
     def _decoded(self, windows: list[list[int]]) -> list[str]:
-        texts: list[str] = self._tokenizer.batch_decode(windows, clean_up_tokenization_spaces=False)
-        return texts
+        return [str(self._tokenizer.decode(ids, clean_up_tokenization_spaces=False)) for ids in windows]

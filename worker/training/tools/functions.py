@@ -53,6 +53,11 @@ FUNCTIONS: dict[ToolName, Callable[[Matrix], str]] = {
 }
 
 
+def exact(rows: list[list[int]]) -> Matrix:
+    """A matrix of whole numbers."""
+    return [[Fraction(entry) for entry in row] for row in rows]
+
+
 def show(value: Fraction | list[Fraction] | Matrix) -> str:
     """A number or matrix as JSON without blanks: sums and products of decimals are decimals."""
     return f"[{','.join(map(show, value))}]" if isinstance(value, list) else _decimal(value)

@@ -41,7 +41,9 @@ METRICS: dict[str, Metric] = {
     "policy/kl_old": Metric("nats", None, "k3 estimate of how far the updates moved from the policy that sampled"),
     "policy/clip_fraction": Metric("share", None, "tokens whose gradient the clip stopped"),
     "policy/entropy": Metric("nats", None, "entropy of the sampling distribution, mean over tokens"),
-    "policy/completion_length": Metric("tokens", None, "mean length of the step's responses, answers of tools included"),
+    "policy/completion_length": Metric(
+        "tokens", None, "mean length of the step's responses, answers of tools included"
+    ),
     "policy/truncated": Metric("share", "down", "responses that the limit of their length or of their calls cut off"),
     "policy/tool_calls": Metric("calls", None, "calls of tools in a response, mean over the step's"),
     "policy/tool_errors": Metric("calls", "down", "those of them that failed, mean over the step's responses"),

@@ -82,8 +82,10 @@ def setup(one_thread: None) -> Iterator[Callable[..., Setup]]:
         return Setup(spec, policy, assignment.models, rows, pools[-1], tools=boxes[-1])
 
     yield make
-    for held in (*pools, *boxes):
-        held.close()
+    for pool in pools:
+        pool.close()
+    for box in boxes:
+        box.close()
 
 
 @pytest.fixture
@@ -126,9 +128,7 @@ def caller(tmp_path_factory: pytest.TempPathFactory) -> str:
         "optimizer": {"learning_rate": 3e-3, "warmup_steps": 5, "schedule": "constant"},
         "steps": 60,
     }
-    assignment = Assignment(
-        job_id="ftjob-1", attempt=1, spec=spec, directory=str(folder), models={"tiny": "tiny"}
-    )
+    assignment = Assignment(job_id="ftjob-1", attempt=1, spec=spec, directory=str(folder), models={"tiny": "tiny"})
     (saved,) = [event for event in loop.run(assignment, lambda: False) if isinstance(event, Saved)]
     torch.set_num_threads(threads)
     return saved.directory

@@ -106,7 +106,12 @@ def test_no_gradient_comes_from_predicting_what_tools_answered(policy: Any, pack
         assert policy.packing
     weight_B = torch.tensor([0.5, 1.5, 2.0])
     term = Term(
-        HOLED, range(3), weight_B, lambda batch: predict(policy, batch), lambda _, said, __: (-said.logp_BT, {}), packing
+        HOLED,
+        range(3),
+        weight_B,
+        lambda batch: predict(policy, batch),
+        lambda _, said, __: (-said.logp_BT, {}),
+        packing,
     )
     accumulate(term, 4096, Averages())
     ours = {name: weight.grad.clone() for name, weight in policy.model.named_parameters()}
@@ -117,7 +122,7 @@ def test_no_gradient_comes_from_predicting_what_tools_answered(policy: Any, pack
         for place, token in enumerate(row.completion):
             if row.learned is None or row.learned[place]:
                 total = total - weight * logp[len(row.prompt) + place - 1, token]
-    total.backward()
+    total.backward()  # type: ignore[no-untyped-call]
     for name, parameter in policy.model.named_parameters():
         assert_close(ours[name], parameter.grad, atol=2e-5, rtol=1e-4, msg=name)
 

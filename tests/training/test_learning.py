@@ -166,8 +166,8 @@ ONE_BY_ONE = {"source": "linear-algebra", "style": "symbolic", "tools": True, "t
 
 
 @pytest.fixture(scope="module")
-def undecided(tmp_path_factory: pytest.TempPathFactory) -> tuple[str, str]:
-    """A file of problems, and a model that has seen them solved by a tool and, as often, guessed wrongly."""
+def undecided(caller: str, tmp_path_factory: pytest.TempPathFactory) -> tuple[str, str]:
+    """A file of problems, and a model that can call a tool, but has seen as often that one guesses (wrongly)."""
     torch.set_num_threads(1)
     folder = tmp_path_factory.mktemp("undecided")
     solved = data.load(LinearAlgebraData.model_validate(ONE_BY_ONE | {"size": 200}), {}, "dataset")
@@ -177,12 +177,12 @@ def undecided(tmp_path_factory: pytest.TempPathFactory) -> tuple[str, str]:
     spec = {
         "algorithm": {"type": "sft", "batch_size": 24},
         "dataset": {"source": "file-rows"},
-        "optimizer": {"learning_rate": 3e-3, "warmup_steps": 5, "schedule": "constant"},
-        "steps": 80,
+        "optimizer": {"learning_rate": 1e-3, "schedule": "constant"},
+        "steps": 16,
     }
     files = {"file-rows": str(file)}
     assignment = Assignment(
-        job_id="ftjob-1", attempt=1, spec=spec, directory=str(folder), models={"tiny": "tiny"}, files=files
+        job_id="ftjob-1", attempt=1, spec=spec, directory=str(folder), models={"tiny": caller}, files=files
     )
     (saved,) = [event for event in loop.run(assignment, lambda: False) if isinstance(event, Saved)]
     return str(file), saved.directory
@@ -197,9 +197,9 @@ def test_a_policy_finds_out_that_calling_a_tool_pays(assign: Assign, undecided: 
         rewards=[{"type": "math"}],
         tools={"functions": ["matrix_trace"], "max_turns": 1},
         steps=8,
-        optimizer={"learning_rate": 3e-4, "schedule": "constant"},
+        optimizer={"learning_rate": 2e-4, "schedule": "constant"},
         samples_per_step=0,
-        algorithm_changes={"prompts_per_step": 8, "max_completion_length": 112, "beta": 0.0},
+        algorithm_changes={"prompts_per_step": 8, "num_generations": 8, "max_completion_length": 128, "beta": 0.0},
     )
     made.files = {"file-rows": file}
     steps = _steps(made)

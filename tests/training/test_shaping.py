@@ -43,4 +43,7 @@ def test_rewards_are_clipped_then_scaled_then_penalised() -> None:
 
 def test_by_default_a_reward_is_what_it_is() -> None:
     reward = tensor([0.1, 1.3])
-    assert torch.equal(shaped(reward, tensor([5, 500]), tensor([5, 500]), tensor([True, False]), 0, GRPOSpec(num_generations=2)), reward)
+    assert torch.equal(
+        shaped(reward, tensor([5, 500]), tensor([5, 500]), tensor([True, False]), 0, GRPOSpec(num_generations=2)),
+        reward,
+    )

@@ -2,6 +2,7 @@
 
 import hashlib
 from collections.abc import Callable, Iterator
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -87,12 +88,12 @@ def test_a_response_is_what_was_sampled_with_the_answers_of_tools_in_between(pla
     parts += [call("determinant", "[[1,2],[3,4]]"), "\n<tool_response>-2</tool_response>\n", ANSWER]
     ids = [script.ids(part) for part in parts]
     assert sequence.prompt == script.ids("trace [[1]]")
-    assert sequence.completion == sum(ids, [])
+    assert sequence.completion == list(chain(*ids))
     marks = [place % 2 == 0 for place, part in enumerate(ids) for _ in part]
     assert sequence.learned == marks
     assert responses.logp_BC[0].tolist() == [-1.0 if mark else 0.0 for mark in marks]
     assert script.asked[1] == [sequence.prompt + ids[0] + ids[1]]  # token-in, token-out
-    assert script.asked[2] == [sequence.prompt + sum(ids[:4], [])]
+    assert script.asked[2] == [sequence.prompt + list(chain(*ids[:4]))]
     assert responses.truncated == [False]
     (use,) = responses.tool_use or []
     assert (use.calls, use.errors, use.turns) == (2, 0, [parts[0], parts[2], ANSWER.removesuffix("<eos>")])
@@ -104,7 +105,9 @@ def test_a_response_without_a_call_has_no_holes(play: Any) -> None:
     assert [(use.calls, use.errors) for use in responses.tool_use or []] == [(0, 0)]
 
 
-SLOW = call("matrix_cofactor", str([[i * j % 97 + 0.123456789 * (i * i * j % 7) for j in range(16)] for i in range(16)]))
+SLOW = call(
+    "matrix_cofactor", str([[i * j % 97 + 0.123456789 * (i * i * j % 7) for j in range(16)] for i in range(16)])
+)
 
 
 @pytest.mark.parametrize(
@@ -154,7 +157,8 @@ HERMES = (
     "{% if tools %}{{ tools | length }} tools{{ eos_token }}\n{% endif %}{% for m in messages %}"
     "{% if m.role == 'tool' %}[user]\n<tool_response>\n{{ m.content }}\n</tool_response>{{ eos_token }}\n"
     "{% else %}[{{ m.role }}]\n{{ m.content }}{% for call in m.tool_calls or [] %}"
-    '<tool_call>\n{"name": "{{ call.function.name }}", "arguments": {{ call.function.arguments | tojson }}}\n</tool_call>{% endfor %}'
+    '<tool_call>\n{"name": "{{ call.function.name }}", "arguments": {{ call.function.arguments | tojson }}}\n'
+    "</tool_call>{% endfor %}"
     "{{ eos_token }}\n{% endif %}{% endfor %}{% if add_generation_prompt %}[assistant]\n{% endif %}"
 )
 
@@ -174,7 +178,10 @@ def test_through_a_chat_template_a_response_is_the_templates_own_conversation(po
     ]
     turn = '<think>a</think><tool_call>\n{"name": "matrix_trace", "arguments": {"matrix": [[1]]}}\n</tool_call>'
     with Toolbox(ToolsSpec()) as box:
-        encoder, script = Encoder(words, "auto", "dataset", box.schemas), Script(policy, turn, "<answer>1</answer><eos>")
+        encoder, script = (
+            Encoder(words, "auto", "dataset", box.schemas),
+            Script(policy, turn, "<answer>1</answer><eos>"),
+        )
         prompts = encoder.prompts([ROW], 500)
         played = Turns(policy, encoder, box, [ROW]).play(prompts, [ROW], Sampling(500), script)
         (taught,) = encoder.pairs([{"prompt": ROW["prompt"], "completion": conversation[1:]}], 1000).sequences

@@ -13,9 +13,13 @@ from worker.training.tools.tags import CALL_END
 
 Message = dict[str, Any]
 Tools = list[dict[str, Any]] | None
-CALLING = [
+CALLING: list[dict[str, Any]] = [
     {"role": "user", "content": "."},
-    {"role": "assistant", "content": "", "tool_calls": [{"id": "call00000", "function": {"name": "f", "arguments": {}}}]},
+    {
+        "role": "assistant",
+        "content": "",
+        "tool_calls": [{"id": "call00000", "function": {"name": "f", "arguments": {}}}],
+    },
 ]
 """A conversation before a tool answers; any would do."""
 MOST_HEARD = 10_000

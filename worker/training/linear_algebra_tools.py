@@ -79,6 +79,6 @@ def _prose(matrix: list[list[int]], calls: list[ToolName]) -> str:
     form = MATRIX if calls[-1] == "matrix_transpose" else INTEGER
     return (
         f"What is the {nested} of the matrix {show(matrix)}? Call the tools, one at a time: reason between <think> and "
-        f"</think>, then write a call as JSON between {CALL} and {CALL_END}. When you know the result, reason again, then "
-        f"write only the result, {form}, between <answer> and </answer>."
+        f"</think>, then write a call as JSON between {CALL} and {CALL_END}. When you know the result, reason again, "
+        f"then write only the result, {form}, between <answer> and </answer>."
     )

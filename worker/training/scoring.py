@@ -83,8 +83,8 @@ def judge(setup: Setup, rows: list[Row], responses: Responses) -> Judged:
     """Score responses; `rows` has one entry for each. Invalid (param `rewards`) if no reward could score anything."""
     completions = [sequence.completion for sequence in responses.sequences]
     texts: list[str] = setup.policy.tokenizer.batch_decode(completions, skip_special_tokens=True)
-    uses = responses.tool_use or [None] * len(rows)
-    seen = [row if use is None else row | _used(use) for row, use in zip(rows, uses, strict=True)]
+    uses = responses.tool_use
+    seen = rows if uses is None else [row | _used(use) for row, use in zip(rows, uses, strict=True)]
     items = [Item(prompt_text(row), text, row) for row, text in zip(seen, texts, strict=True)]
     scores = setup.pool.score(items)
     rule = next(iter(scores[0].parts), None)

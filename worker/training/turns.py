@@ -2,9 +2,9 @@
 
     completion = turn_1 answer_1 turn_2 answer_2 ... turn_n          one sequence, learned on the turns alone
 
-A turn ends with the end of a sequence, which ends the response, or with `</tool_call>`, so it has one call. Nothing that
-was sampled is tokenised again: each turn's prompt is the tokens so far. An answer that leaves no room for a further
-token is left out, and a call beyond `max_turns` is not answered: both cut the response off.
+A turn ends with the end of a sequence, which ends the response, or with `</tool_call>`, so it has one call. Nothing
+that was sampled is tokenised again: each turn's prompt is the tokens so far. An answer that leaves no room for a
+further token is left out, and a call beyond `max_turns` is not answered: both cut the response off.
 """
 
 from collections.abc import Callable, Sequence
@@ -141,9 +141,7 @@ class Turns:
 def _next(how: Sampling, episodes: Sequence[Episode], turn: int) -> Sampling:
     """How a further turn is drawn: with random numbers of its own, within what is left of each limit."""
     left = [how.max_tokens - len(episode.tokens) for episode in episodes]
-    rows = tuple(
-        Numbered(episode.number + turn * APART, room) for episode, room in zip(episodes, left, strict=True)
-    )
+    rows = tuple(Numbered(episode.number + turn * APART, room) for episode, room in zip(episodes, left, strict=True))
     return how._replace(max_tokens=max(left), generations=1, stop=CALL_END, rows=rows)
 
 

@@ -253,9 +253,9 @@ SYSTEMS: dict[str, Preset] = {
         },
         "Rows need a number 'difficulty', the calls of tools that a problem takes (there 1 for 44 % of them), as has "
         "dataset: {source: linear-algebra, tools: true, max_calls: 3}; or set prompt_sampling: null and the reward's "
-        "expected: null. The reward there is divided by 1.2, which a group's spread takes out again; it is -0.3 without "
-        "a call and -1 without an answer whatever else is there, here a call's lack costs 0.36, and a right answer "
-        "still counts.",
+        "expected: null. The reward there is divided by 1.2, which a group's spread takes out again; it is -0.3 without"
+        " a call and -1 without an answer whatever else is there; here the lack of a call costs 0.36, and a right "
+        "answer still counts.",
         (
             Stage("traces of tool use", {"algorithm": {"preset": "linalgzero_sft"}}),
             Stage("RL", {"algorithm": {"preset": "linalgzero"}}),

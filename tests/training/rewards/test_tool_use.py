@@ -35,7 +35,7 @@ def test_a_row_that_does_not_say_how_many_calls_it_needs_is_an_error() -> None:
 
 
 def test_linalgzeros_sum_is_that_of_three_rewards() -> None:
-    """(correct + 0.1 format + 0.1 success - 0.1 min(extra, 3)) / 1.2 for a right answer with 4 calls of which 1 failed."""
+    """correct + 0.1 format + 0.1 success - 0.1 min(extra, 3): a right answer after 4 calls, one of which failed."""
     tool_use = 0.1 * build(ToolUseReward())("", "", used(4, 1))
     assert 1.0 + 0.1 + tool_use == pytest.approx(1.0 + 0.1 + 0.1 * 0.75 - 0.1 * 2)
 

@@ -76,7 +76,9 @@ class RewardPool:
 class Processes:
     """Processes that do the same with items: a hang, a crash or an exception costs its own item only."""
 
-    def __init__(self, module: str, first: dict[str, Any], names: list[str], count: int, deadline_seconds: float):
+    def __init__(
+        self, module: str, first: dict[str, Any], names: list[str], count: int, deadline_seconds: float
+    ) -> None:
         """Each runs `module`, is told `first`, and says of each item as many things as there are names."""
         self._module, self._first, self._names = module, first, names
         self._deadline_seconds = float(deadline_seconds)

@@ -1,9 +1,9 @@
 """The reward that looks at calls of tools.
 
-LinAlgZero's reward is (correct + 0.1 format + 0.1 success - 0.1 min(extra, 3)) / 1.2, and -0.3 for a response without a
-call. The sum in the parentheses is `math` with weight 1, `format` and `tool_use` with 0.1 each. Not the same: there -0.3
-replaces everything, here `without_calls: -3.6` makes it so for a wrong answer, while a right one still earns its 1;
-a response without an answer earns -1 there, here what its calls earn; and there the format counts turn by turn.
+LinAlgZero's reward is (correct + 0.1 format + 0.1 success - 0.1 min(extra, 3)) / 1.2, and -0.3 for a response without
+a call. The sum in the parentheses is `math` with weight 1, `format` and `tool_use` with 0.1 each. Not the same: there
+-0.3 replaces everything, here `without_calls: -3.6` makes it so for a wrong answer, while a right one still earns its
+1; a response without an answer earns -1 there, here what its calls earn; and there the format counts turn by turn.
 """
 
 from collections.abc import Mapping

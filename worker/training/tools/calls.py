@@ -28,7 +28,7 @@ def answer(turn: str, names: Collection[str]) -> str:
 
 
 def _call(turn: str) -> tuple[str, dict[str, Any]]:
-    before, opened, rest = turn.partition(CALL)
+    _, opened, rest = turn.partition(CALL)
     text, closed, _ = rest.partition(CALL_END)
     if not opened or not closed:
         raise ValueError(f"{CALL_END} without {CALL}; {FORM}")
@@ -56,7 +56,7 @@ def _number(text: str) -> Fraction:
 
 
 def _matrix(value: Any) -> Matrix:
-    rows = value if isinstance(value, list) and value else [None]
+    rows: list[Any] = value if isinstance(value, list) and value else [None]
     if not all(isinstance(row, list) and row and all(isinstance(entry, Fraction) for entry in row) for row in rows):
         raise ValueError("matrix must be a list of rows, which are lists of numbers, like [[1, 2], [3, 4]]")
     if len({len(row) for row in rows}) > 1:

@@ -1,12 +1,20 @@
 """Where a job's rows come from, and the shapes that a row can have."""
 
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, Self
 
-from pydantic import Discriminator, Field, Tag
+from pydantic import Discriminator, Field, Tag, model_validator
 
-from service.domain.strict import Strict
+from service.domain.strict import Strict, refusal
+from service.domain.tools import ToolName
 
 LinearAlgebraTask = Literal["trace", "determinant", "transpose", "product", "rank", "inverse", "system"]
+TOOL_TASKS: dict[LinearAlgebraTask, ToolName] = {
+    "trace": "matrix_trace",
+    "determinant": "determinant",
+    "transpose": "matrix_transpose",
+    "rank": "matrix_rank",
+}
+"""The kinds of problem that a tool solves."""
 Template = Literal["auto", "chat", "text"]
 
 
@@ -25,6 +33,9 @@ class LinearAlgebraData(Dataset):
 
     The same seed, tasks, size and difficulty give the same rows everywhere. Rows have `prompt`, `completion`
     (the worked solution), `answer`, `task` and `difficulty` (the length of the worked solution).
+
+    With `tools` the solution is a conversation with calls of tools and their answers, in `completion` as messages, and
+    `difficulty` is the number of calls; the tools themselves are in `tools`.
     """
 
     source: Literal["linear-algebra"] = "linear-algebra"
@@ -37,6 +48,22 @@ class LinearAlgebraData(Dataset):
     max_entry: int = Field(9, ge=1, le=99, description="largest absolute value of an entry")
     negative: bool = Field(False, description="whether entries may be negative")
     style: Literal["symbolic", "prose"] = Field("prose", description="`det [[1,2],[3,4]]` or a sentence in English")
+    tools: bool = Field(False, description="solved by calls of tools instead of by hand")
+    max_calls: int = Field(
+        1,
+        ge=1,
+        le=5,
+        description="with tools: most calls that a problem takes; more than one of a transpose or matrix of cofactors",
+    )
+
+    @model_validator(mode="after")
+    def _tools_can_do_it(self) -> Self:
+        if not self.tools and self.max_calls > 1:
+            raise refusal("max_calls", "counts calls of tools; set tools to true, or this to 1", self.max_calls)
+        if self.tools and (wrong := [task for task in self.tasks if task not in TOOL_TASKS]):
+            message = f"has {wrong[0]}, for which there is no tool; with tools there are {', '.join(TOOL_TASKS)}"
+            raise refusal("tasks", message, self.tasks)
+        return self
 
 
 class FileData(Dataset):

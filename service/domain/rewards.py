@@ -62,9 +62,25 @@ class RegexReward(Reward):
 
 
 class FormatReward(Reward):
-    """1 if the response is `<think>...</think><answer>...</answer>` and nothing else (DeepSeek-R1, section 2.2.2)."""
+    """1 if the response is `<think>...</think><answer>...</answer>` and nothing else (DeepSeek-R1, section 2.2.2).
+
+    With tools, every turn before that must be `<think>...</think><tool_call>...</tool_call>`.
+    """
 
     type: Literal["format"] = "format"
+
+
+class ToolUseReward(Reward):
+    """The share of the calls of tools that succeeded, less a penalty for each that was not needed, at most three."""
+
+    type: Literal["tool_use"] = "tool_use"
+    expected: str | None = Field(
+        "difficulty",
+        min_length=1,
+        description="the column with the number of calls that a row needs; null: none is too many",
+    )
+    extra_penalty: float = Field(1.0, ge=0, le=100, description="for each call beyond them, of the first three")
+    without_calls: float = Field(0.0, ge=-100, le=100, description="what a response without calls earns")
 
 
 class RewardModelReward(Reward):
@@ -75,6 +91,6 @@ class RewardModelReward(Reward):
 
 
 AnyReward = Annotated[
-    ExactReward | NumericReward | MathReward | RegexReward | FormatReward | RewardModelReward,
+    ExactReward | NumericReward | MathReward | RegexReward | FormatReward | ToolUseReward | RewardModelReward,
     Field(discriminator="type"),
 ]

@@ -13,6 +13,7 @@ from service.domain.algorithms import DEFAULT_LEARNING_RATE, Algorithm, PPOSpec
 from service.domain.datasets import AnyDataset, PlainDataset, RejectionSamplingData
 from service.domain.rewards import AnyReward
 from service.domain.strict import Strict, refusal
+from service.domain.tools import ToolsSpec
 
 JOB_MODEL = re.compile(r"^job:(?P<job>ftjob-[0-9A-Za-z]+)(@(?P<which>best|latest|step-\d+))?$")
 
@@ -132,6 +133,9 @@ class JobSpec(Strict):
         max_length=16,
         description="what is to be maximised, and how evaluation scores; the first rule decides `eval/accuracy`",
     )
+    tools: ToolsSpec | None = Field(
+        None, description="what may be called in responses, in training and in evaluation; null: nothing"
+    )
     optimizer: OptimizerSpec = Field(default_factory=OptimizerSpec)
     lora: LoRASpec | None = Field(None, description="train low-rank adapters; null: all weights")
     evaluation: EvaluationSpec = Field(default_factory=EvaluationSpec)
@@ -178,6 +182,7 @@ class JobSpec(Strict):
             raise refusal("rewards", message, self.rewards)
         if isinstance(self.dataset, RejectionSamplingData):
             self._check_rejection_sampling()
+        self._check_tools()
         if self.early_stopping and (self.eval_dataset is None or self.evaluation.every is None):
             name = "evaluation.every" if self.eval_dataset else "eval_dataset"
             raise refusal(name, "is needed by early_stopping; set it", None)
@@ -193,6 +198,23 @@ class JobSpec(Strict):
             raise refusal("dataset.source", message, "rejection-sampling")
         if not self.rewards:
             raise refusal("rewards", "rejection-sampling needs a reward that says what is right", self.rewards)
+
+    def _check_tools(self) -> None:
+        if self.tools is None:
+            wrong = [index for index, reward in enumerate(self.rewards) if reward.type == "tool_use"]
+            if wrong:
+                message = "judges calls of tools, of which the job has none; set tools: {}, or leave it out"
+                raise refusal(f"rewards.{wrong[0]}.type", message, "tool_use")
+            return
+        tools = self.tools.model_dump()
+        if self.algorithm.type == "reward_model":
+            raise refusal("tools", "are for responses, but reward_model learns from pairs; leave them out", tools)
+        if isinstance(self.dataset, RejectionSamplingData):
+            message = "cannot be used in rejection-sampling; leave them out, or take rows with tools for the dataset"
+            raise refusal("tools", message, tools)
+        if length := getattr(self.algorithm, "partial_rollout_length", None):
+            message = "responses with tools grow by turns, not by a number of tokens; set it to null, or tools"
+            raise refusal("algorithm.partial_rollout_length", message, length)
 
     @property
     def models(self) -> dict[str, str]:

@@ -166,7 +166,18 @@ def test_linalgzero_has_one_ratio_a_response_and_a_curriculum() -> None:
     has(algorithm["prompt_sampling"], type="curriculum", column="difficulty", start=0.44)
     has(spec["lora"], rank=32, alpha=64)
     assert spec["optimizer"]["learning_rate"] == 1e-6
-    assert [(reward["type"], reward["weight"]) for reward in spec["rewards"]] == [("math", 1), ("format", 0.1)]
+    weights = [(reward["type"], reward["weight"]) for reward in spec["rewards"]]
+    assert weights == [("math", 1), ("format", 0.1), ("tool_use", 0.1)]
+
+
+def test_linalgzero_has_five_turns_with_six_tools() -> None:
+    spec = job("linalgzero")
+    assert spec["tools"]["max_turns"] == 5 and len(spec["tools"]["functions"]) == 6
+    reward = spec["rewards"][2]
+    has(reward, extra_penalty=1, expected="difficulty")  # - 0.1 min(extra calls, 3)
+    assert reward["weight"] * reward["without_calls"] / 1.2 == pytest.approx(-0.3)
+    rows = {"source": "linear-algebra", "tools": True, "max_calls": 3}
+    assert job("linalgzero", dataset=rows)["dataset"]["max_calls"] == 3
 
 
 def test_trl_default_is_token_mean_without_kl() -> None:

@@ -64,22 +64,28 @@ def setup(one_thread: None) -> Iterator[Callable[..., Setup]]:
     from worker.training.events import Assignment
     from worker.training.rewards.pool import RewardPool
     from worker.training.setup import Setup
+    from worker.training.tools.box import Toolbox
 
     pools: list[RewardPool] = []
+    boxes: list[Toolbox] = []
 
-    def make(algorithm: str, **changes: Any) -> Setup:
+    def make(algorithm: str, model_path: str = "tiny", **changes: Any) -> Setup:
         spec = JobSpec.model_validate(document(algorithm, **changes))
         assignment = Assignment(
-            job_id="ftjob-1", attempt=1, spec=spec.model_dump(), directory=".", models={"tiny": "tiny"}
+            job_id="ftjob-1", attempt=1, spec=spec.model_dump(), directory=".", models={"tiny": model_path}
         )
         policy = loading.policy(assignment, spec, torch.device("cpu"))
         pools.append(RewardPool(evaluate.rewards(spec)))
+        boxes.append(Toolbox(spec.tools))
         assert not isinstance(spec.dataset, RejectionSamplingData)
-        return Setup(spec, policy, assignment.models, data.load(spec.dataset, {}, "dataset"), pools[-1])
+        rows = data.load(spec.dataset, {}, "dataset")
+        return Setup(spec, policy, assignment.models, rows, pools[-1], tools=boxes[-1])
 
     yield make
     for pool in pools:
         pool.close()
+    for box in boxes:
+        box.close()
 
 
 @pytest.fixture
@@ -100,3 +106,29 @@ def assign(one_thread: None, tmp_path: Path) -> Callable[..., Assignment]:
         )
 
     return make
+
+
+CALLING = {"source": "linear-algebra", "style": "symbolic", "tools": True, "tasks": ["trace"], "dimension": 1}
+
+
+@pytest.fixture(scope="session")
+def caller(tmp_path_factory: pytest.TempPathFactory) -> str:
+    """A model that calls a tool in most of its responses, from a short SFT on traces of it."""
+    import torch
+
+    from worker.training import loop
+    from worker.training.events import Assignment, Saved
+
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    folder = tmp_path_factory.mktemp("caller")
+    spec = {
+        "algorithm": {"type": "sft", "batch_size": 16},
+        "dataset": CALLING,
+        "optimizer": {"learning_rate": 3e-3, "warmup_steps": 5, "schedule": "constant"},
+        "steps": 60,
+    }
+    assignment = Assignment(job_id="ftjob-1", attempt=1, spec=spec, directory=str(folder), models={"tiny": "tiny"})
+    (saved,) = [event for event in loop.run(assignment, lambda: False) if isinstance(event, Saved)]
+    torch.set_num_threads(threads)
+    return saved.directory

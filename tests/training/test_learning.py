@@ -9,7 +9,8 @@ from typing import Any
 import pytest
 import torch
 
-from worker.training import loop
+from service.domain.datasets import LinearAlgebraData
+from worker.training import data, loop
 from worker.training.events import Assignment, Evaluated, Saved, Step
 
 Assign = Callable[..., Assignment]
@@ -159,3 +160,49 @@ def test_rewards_go_on_where_a_weak_sft_stopped(
     made.files = {"file-sums": file}
     right = [metrics["policy/accuracy"] for metrics in _steps(made)]
     assert sum(right[-5:]) / 5 >= right[0] + 0.2
+
+
+ONE_BY_ONE = {"source": "linear-algebra", "style": "symbolic", "tools": True, "tasks": ["trace"], "dimension": 1}
+
+
+@pytest.fixture(scope="module")
+def undecided(caller: str, tmp_path_factory: pytest.TempPathFactory) -> tuple[str, str]:
+    """A file of problems, and a model that can call a tool, but has seen as often that one guesses (wrongly)."""
+    torch.set_num_threads(1)
+    folder = tmp_path_factory.mktemp("undecided")
+    solved = data.load(LinearAlgebraData.model_validate(ONE_BY_ONE | {"size": 200}), {}, "dataset")
+    guessed = [{**row, "completion": "<think>?</think><answer>-1</answer>"} for row in solved]
+    file = folder / "rows.jsonl"
+    file.write_text("".join(json.dumps(row) + "\n" for row in solved + guessed))
+    spec = {
+        "algorithm": {"type": "sft", "batch_size": 24},
+        "dataset": {"source": "file-rows"},
+        "optimizer": {"learning_rate": 1e-3, "schedule": "constant"},
+        "steps": 16,
+    }
+    files = {"file-rows": str(file)}
+    assignment = Assignment(
+        job_id="ftjob-1", attempt=1, spec=spec, directory=str(folder), models={"tiny": caller}, files=files
+    )
+    (saved,) = [event for event in loop.run(assignment, lambda: False) if isinstance(event, Saved)]
+    return str(file), saved.directory
+
+
+def test_a_policy_finds_out_that_calling_a_tool_pays(assign: Assign, undecided: tuple[str, str]) -> None:
+    file, model = undecided
+    made = assign(
+        "grpo",
+        model_path=model,
+        dataset={"source": "file-rows"},
+        rewards=[{"type": "math"}],
+        tools={"functions": ["matrix_trace"], "max_turns": 1},
+        steps=8,
+        optimizer={"learning_rate": 2e-4, "schedule": "constant"},
+        samples_per_step=0,
+        algorithm_changes={"prompts_per_step": 8, "num_generations": 8, "max_completion_length": 128, "beta": 0.0},
+    )
+    made.files = {"file-rows": file}
+    steps = _steps(made)
+    calls, rewards = ([metrics[name] for metrics in steps] for name in ("policy/tool_calls", "policy/reward"))
+    assert sum(calls[-3:]) / 3 >= calls[0] + 0.1
+    assert sum(rewards[-3:]) / 3 >= rewards[0] + 0.15

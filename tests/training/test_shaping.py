@@ -36,11 +36,14 @@ def test_rewards_are_clipped_then_scaled_then_penalised() -> None:
         length_penalty_warmup_steps=5,
     )
     reward, length, correct = tensor([9.0, -9.0]), tensor([6, 10]), tensor([True, False])
-    early = shaped(reward, length, correct, 4, spec)
+    early = shaped(reward, length, length, correct, 4, spec)
     assert_close(early, tensor([1.0, -1.0 - 3.0]))
-    assert_close(shaped(reward, length, correct, 5, spec), early + tensor([0.5, -0.5]))
+    assert_close(shaped(reward, length, length, correct, 5, spec), early + tensor([0.5, -0.5]))
 
 
 def test_by_default_a_reward_is_what_it_is() -> None:
     reward = tensor([0.1, 1.3])
-    assert torch.equal(shaped(reward, tensor([5, 500]), tensor([True, False]), 0, GRPOSpec(num_generations=2)), reward)
+    assert torch.equal(
+        shaped(reward, tensor([5, 500]), tensor([5, 500]), tensor([True, False]), 0, GRPOSpec(num_generations=2)),
+        reward,
+    )

@@ -52,19 +52,25 @@ def _centred(reward_PG: Tensor) -> Tensor:
 
 
 def gae(reward_BT: Tensor, value_BT: Tensor, mask_BT: Tensor, gamma: float, lam: float) -> Tensor:
-    """A_t = delta_t + gamma lam A_{t+1},  delta_t = r_t + gamma V_{t+1} - V_t;  V = A = 0 after the last token."""
+    """A_t = delta_t + gamma lam A_{t+1},  delta_t = r_t + gamma V_{t+1} - V_t;  V = A = 0 after the last token.
+
+    t + 1 is the policy's next token: what a tool answered in between, a hole in the mask, is no action of it.
+    """
     advantage_BT = torch.zeros_like(reward_BT)
     next_advantage_B = next_value_B = torch.zeros_like(reward_BT[:, 0])
     for t in reversed(range(reward_BT.shape[1])):
+        acts_B = mask_BT[:, t] > 0
         delta_B = reward_BT[:, t] + gamma * next_value_B - value_BT[:, t]
-        advantage_BT[:, t] = (delta_B + gamma * lam * next_advantage_B) * mask_BT[:, t]
-        next_advantage_B, next_value_B = advantage_BT[:, t], value_BT[:, t] * mask_BT[:, t]
+        advantage_BT[:, t] = torch.where(acts_B, delta_B + gamma * lam * next_advantage_B, 0.0)
+        next_advantage_B = torch.where(acts_B, advantage_BT[:, t], next_advantage_B)
+        next_value_B = torch.where(acts_B, value_BT[:, t], next_value_B)
     return advantage_BT
 
 
 def on_last_token(reward_B: Tensor, mask_BT: Tensor) -> Tensor:
-    """r_t: the reward of a whole response, on its last token; 0 before [B, T]."""
-    last_B1 = mask_BT.sum(dim=1, keepdim=True).long() - 1
+    """r_t: the reward of a whole response, on the last token that the policy said; 0 elsewhere [B, T]."""
+    time_T = torch.arange(mask_BT.shape[1], device=mask_BT.device)
+    last_B1 = (mask_BT * time_T).argmax(dim=1, keepdim=True)
     return torch.zeros_like(mask_BT).scatter(1, last_B1, reward_B[:, None])
 
 

@@ -13,6 +13,7 @@ from worker.training.batching import Tokens
 from worker.training.prompts import Prompts
 from worker.training.rollout import Responses, Sampling, generate
 from worker.training.setup import Setup
+from worker.training.turns import Turns
 
 
 class Answered(NamedTuple):
@@ -55,6 +56,10 @@ class Answers:
     prompts: Prompts
     pending: list[Group] = field(default_factory=list)
 
+    def __post_init__(self) -> None:
+        made = self.setup
+        self._turns = Turns(made.policy, made.encoder, made.tools, made.rows) if made.tools.spec else None
+
     def next(self, step: int, number: int) -> Answered:
         """The `number`-th batch of prompts of a step, answered; of partial rollouts those whose responses are done."""
         if self.spec.partial_rollout_length is not None:
@@ -62,7 +67,11 @@ class Answers:
         rows = self.prompts.draw(step, self.spec.prompts_per_step)
         first_row = number * self.spec.prompts_per_step * self.spec.num_generations
         how = self._sampling(step, self.spec.max_completion_length, self.spec.num_generations, first_row)
-        return Answered(rows, self._generate([self.encoded[row] for row in rows], how))
+        prompts = [self.encoded[row] for row in rows]
+        if self._turns is None:
+            return Answered(rows, self._generate(prompts, how))
+        asked = [self.setup.rows[row] for row in rows]
+        return Answered(rows, self._turns.play(prompts, asked, how, self._generate))
 
     def state(self) -> dict[str, Any]:
         """What the next step depends on."""

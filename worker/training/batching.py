@@ -48,7 +48,7 @@ class MicroBatch:
     def __init__(self, sequences: Sequence[Tokens], device: torch.device) -> None:
         self._sequences, self._device = sequences, device
         self.target_BT = _filled([row.completion for row in sequences]).to(device)
-        self.mask_BT = _filled([row.learned or [1] * len(row.completion) for row in sequences]).to(device).float()
+        self.mask_BT = learned(sequences, device)
 
     def inputs(self, packing: bool) -> Inputs:
         """The packed layout where it is allowed and worth it, else the padded one."""
@@ -194,6 +194,11 @@ def lengths(sequences: Sequence[Tokens], device: torch.device) -> Tensor:
     """How many completion tokens count [B]."""
     counts = [len(row.completion) if row.learned is None else sum(row.learned) for row in sequences]
     return torch.tensor(counts, device=device)
+
+
+def learned(sequences: Sequence[Tokens], device: torch.device) -> Tensor:
+    """1 where a completion token counts: neither padding nor a hole [B, T]."""
+    return _filled([row.learned or [1] * len(row.completion) for row in sequences]).to(device).float()
 
 
 def _filled(rows: Sequence[Sequence[int]]) -> Tensor:

@@ -9,9 +9,20 @@ from jinja2 import TemplateError
 from transformers import PreTrainedTokenizerBase
 
 from service.domain.messages import arguments_of, text_of
+from worker.training.tools.tags import CALL_END
 
 Message = dict[str, Any]
 Tools = list[dict[str, Any]] | None
+CALLING: list[dict[str, Any]] = [
+    {"role": "user", "content": "."},
+    {
+        "role": "assistant",
+        "content": "",
+        "tool_calls": [{"id": "call00000", "function": {"name": "f", "arguments": {}}}],
+    },
+]
+"""A conversation before a tool answers; any would do."""
+MOST_HEARD = 10_000
 GENERATION = re.compile(r"\{%-?\s*generation\s*-?%\}")
 
 
@@ -24,6 +35,7 @@ class Chat:
 
     def __init__(self, tokenizer: PreTrainedTokenizerBase) -> None:
         self._tokenizer: Any = tokenizer
+        self._heard: dict[str, list[int]] = {}
 
     def prompt(self, messages: list[Message], tools: Tools) -> list[int]:
         """A conversation that the assistant is about to answer."""
@@ -41,6 +53,35 @@ class Chat:
         if whole[: len(prompt)] != prompt:
             raise Misfit("is rewritten by the chat template when the answer follows; use plain text rows")
         return whole, len(prompt)
+
+    def heard(self, answer: str, tools: Tools) -> list[int]:
+        """All that stands between a call and the assistant's next turn: the end of its turn, and what a tool answers.
+
+        It is what an answer adds to a conversation that ends with a call, as in TRL; the conversation does not matter.
+        """
+        if len(self._heard) > MOST_HEARD:
+            self._heard.clear()
+        if answer not in self._heard:
+            self._heard[answer] = self._added(answer, tools)
+        return self._heard[answer]
+
+    def _added(self, answer: str, tools: Tools) -> list[int]:
+        before, start = self.answered(CALLING, tools)
+        message = {"role": "tool", "name": "f", "tool_call_id": "call00000", "content": answer}
+        whole = self._ids([*CALLING, message], tools, add_generation_prompt=True)
+        behind = self._end_of_call(before, start)
+        same = behind + (behind < len(before))  # with the token that ends the turn; some templates add a line to it
+        if whole[:same] != before[:same]:
+            raise Misfit("changes what the chat template wrote before")
+        return whole[behind:]
+
+    def _end_of_call(self, ids: list[int], start: int) -> int:
+        """Where a sampled turn would have ended: behind its call, or where the template ends it."""
+        for end in range(start + 1, len(ids) + 1):
+            if CALL_END in self._tokenizer.decode(ids[start:end]):
+                return end
+        eos = [place for place in range(start, len(ids)) if ids[place] == self._tokenizer.eos_token_id]
+        return eos[0] if eos else len(ids)
 
     def said(self, messages: list[Message], tools: Tools) -> tuple[list[int], list[bool]]:
         """A conversation, and which of its tokens are the assistant's, in all of its turns."""

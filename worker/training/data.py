@@ -12,10 +12,10 @@ from typing import Any
 
 import torch
 
-from service.domain.datasets import FileData, PlainDataset
+from service.domain.datasets import FileData, LinearAlgebraData, PlainDataset
 from service.domain.errors import Invalid
 from service.domain.messages import text_of
-from worker.training import linear_algebra
+from worker.training import linear_algebra, linear_algebra_tools
 
 Row = dict[str, Any]
 Message = dict[str, Any]
@@ -23,6 +23,8 @@ Message = dict[str, Any]
 
 def load(dataset: PlainDataset, files: Mapping[str, str], field: str) -> list[Row]:
     """All rows of a dataset; `field` (`dataset` or `eval_dataset`) is named when they cannot be read."""
+    if isinstance(dataset, LinearAlgebraData) and dataset.tools:
+        return linear_algebra_tools.rows(dataset)
     if not isinstance(dataset, FileData):
         return [{**row, "difficulty": len(row["completion"])} for row in linear_algebra.rows(dataset)]
     path = files.get(dataset.source)

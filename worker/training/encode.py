@@ -10,8 +10,9 @@ from service.domain.datasets import Template
 from service.domain.errors import Invalid
 from service.domain.supervised import Truncation
 from worker.training.batching import Tokens
-from worker.training.chat import Chat, Misfit
-from worker.training.data import Row, conversation, question, require
+from worker.training.chat import Chat, Misfit, Tools
+from worker.training.data import Message, Row, conversation, question, require
+from worker.training.tools.tags import as_text, response_text
 
 LossOn = Literal["completion", "assistant", "all"]
 NEEDS = [("messages",), ("prompt", "completion"), ("text",)]
@@ -66,8 +67,15 @@ class Encoded:
 class Encoder:
     """Turns rows into token ids, with the model's own chat template where the dataset asks for it."""
 
-    def __init__(self, tokenizer: PreTrainedTokenizerBase, template: Template, field: str) -> None:
-        self._tokenizer, self._field = tokenizer, field
+    def __init__(
+        self,
+        tokenizer: PreTrainedTokenizerBase,
+        template: Template,
+        field: str,
+        tools: Tools = None,
+    ) -> None:
+        """`tools` are shown with rows that name none themselves."""
+        self._tokenizer, self._field, self._tools = tokenizer, field, tools
         self._template = Chat(tokenizer) if getattr(tokenizer, "chat_template", None) else None
         if template == "chat" and self._template is None:
             message = f"{field}.template is chat, but the model's tokenizer has no chat template; set it to text"
@@ -118,10 +126,12 @@ class Encoder:
         """Each row, whole, and checked that it has something to learn."""
         plain = [row for row in rows if not self._is_chat(row)]
         firsts = iter(self._text([str(row["prompt"] if _is_pair(row) else row["text"]) for row in plain]))
-        seconds = iter(self._text([row["completion"] for row in plain if _is_pair(row)], special=False))
+        seconds = iter(self._text([row["completion"] for row in plain if _is_plain_pair(row)], special=False))
         for index, row in enumerate(rows):
             if self._is_chat(row):
                 marked = self._conversation(index, row, loss_on)
+            elif _has_turns(row):
+                marked = self._turns(next(firsts), row["completion"], loss_on)
             elif _is_pair(row):
                 marked = self._pair(next(firsts), next(seconds), loss_on)
             else:
@@ -133,6 +143,29 @@ class Encoder:
         ids = [*prompt, *completion, *self._end(completion)]
         return Marked(ids, [loss_on == "all"] * len(prompt) + [True] * (len(ids) - len(prompt)))
 
+    def _turns(self, prompt: list[int], messages: list[Message], loss_on: LossOn) -> Marked:
+        """A completion with calls of tools, as plain text; what tools answer is learned only where all is."""
+        parts = [as_text(message) for message in messages]
+        ids, learned = list(prompt), [loss_on == "all"] * len(prompt)
+        for message, part in zip(messages, self._text(parts, special=False), strict=True):
+            said = part if message is not messages[-1] else [*part, *self._end(part)]
+            ids += said
+            learned += [loss_on == "all" or message["role"] == "assistant"] * len(said)
+        return Marked(ids, learned)
+
+    def heard(self, answer: str, row: Row) -> list[int]:
+        """What a tool answers, as it stands between two turns of the response to a row."""
+        if not self._asks_in_chat(row):
+            return self._text([response_text(answer)], special=False)[0]
+        try:
+            return self._chat(0).heard(answer, self._tools_of(row))
+        except Misfit as misfit:
+            message = f"tools cannot be used with this model: an answer of a tool {misfit}"
+            raise Invalid(f"{message}; set {self._field}.template to text, or leave tools out", param="tools") from None
+
+    def _tools_of(self, row: Row) -> Tools:
+        return row.get("tools") or self._tools
+
     def _whole(self, index: int, ids: list[int], loss_on: LossOn) -> Marked:
         if loss_on != "all":
             raise self._refusal(index, f"is plain text, all of which is learned; set loss_on to all, not {loss_on}")
@@ -140,12 +173,15 @@ class Encoder:
         return Marked(ids, [True] * len(ids))
 
     def _conversation(self, index: int, row: Row, loss_on: LossOn) -> Marked:
-        messages, tools, chat = conversation(row), row.get("tools"), self._chat(index)
+        messages, tools, chat = conversation(row), self._tools_of(row), self._chat(index)
         try:
             ids, start = chat.answered(messages, tools)
             learned = [loss_on == "all" or place >= start for place in range(len(ids))]
-            if loss_on == "assistant":
+            if loss_on == "assistant" or (loss_on == "completion" and _has_turns(row)):
                 ids, learned = chat.said(messages, tools)
+            if loss_on == "completion" and _has_turns(row):
+                asked = len(chat.prompt(question(row), tools))
+                learned = [said and place >= asked for place, said in enumerate(learned)]
         except Misfit as misfit:
             raise self._refusal(index, str(misfit)) from misfit
         end = self._end(ids[start:])
@@ -180,7 +216,7 @@ class Encoder:
 
     def _prompt(self, index: int, row: Row) -> list[int]:
         try:
-            return self._chat(index).prompt(question(row), row.get("tools"))
+            return self._chat(index).prompt(question(row), self._tools_of(row))
         except Misfit as misfit:
             raise self._refusal(index, str(misfit)) from misfit
 
@@ -216,3 +252,12 @@ class Encoder:
 
 def _is_pair(row: Row) -> bool:
     return row.get("prompt") is not None and row.get("completion") is not None
+
+
+def _has_turns(row: Row) -> bool:
+    """Whether its completion is a list of messages: several turns, with what tools answered in between."""
+    return _is_pair(row) and isinstance(row["completion"], list) and len(row["completion"]) > 1
+
+
+def _is_plain_pair(row: Row) -> bool:
+    return _is_pair(row) and not _has_turns(row)

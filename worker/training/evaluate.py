@@ -22,6 +22,7 @@ from worker.training.rewards.registry import rules
 from worker.training.rollout import Responses, Sampling, generate
 from worker.training.scoring import Judged, judge
 from worker.training.setup import Setup
+from worker.training.turns import Turns
 
 DEFAULT_COMPLETION_LENGTH = 512
 LARGEST = 700.0  # nats whose exponential is still a float
@@ -41,13 +42,14 @@ class Evaluation:
     def __init__(self, setup: Setup, rows: list[Row]) -> None:
         spec, policy = setup.spec, setup.policy
         assert spec.eval_dataset is not None
-        encoder = Encoder(policy.tokenizer, spec.eval_dataset.template, "eval_dataset")
+        encoder = Encoder(policy.tokenizer, spec.eval_dataset.template, "eval_dataset", setup.tools.schemas)
         data.require(rows, _needs(spec), "eval_dataset", f"evaluation of {spec.algorithm.type}")
         self._setup, self._spec = setup, spec.evaluation
         self._max_tokens = min(_max_tokens(spec), policy.context // 2)
         self._asked = [row for row in rows if row.get("prompt") is not None and row.get("answer") is not None]
         self._prompts = encoder.prompts(self._asked, policy.context - self._max_tokens)
         self._known = _known(setup, encoder, rows)
+        self._turns = Turns(policy, encoder, setup.tools, self._asked) if setup.tools.spec else None
 
     def run(self) -> tuple[dict[str, float], list[Sample]]:
         """The metrics of the policy as it is now, and some of its responses."""
@@ -71,8 +73,13 @@ class Evaluation:
             top_k=spec.top_k,
             top_p=spec.top_p,
         )
-        most = spec.batch_size * spec.num_generations
-        return setup.rollouts.run(lambda size: generate(setup.policy, self._prompts, how, min(size, most)))
+        if self._turns:
+            return self._turns.play(self._prompts, self._asked, how, self._sample)
+        return self._sample(self._prompts, how)
+
+    def _sample(self, prompts: list[list[int]], how: Sampling) -> Responses:
+        most = self._spec.batch_size * self._spec.num_generations
+        return self._setup.rollouts.run(lambda size: generate(self._setup.policy, prompts, how, min(size, most)))
 
     def _surprise(self) -> dict[str, float]:
         """The loss as in training, and the perplexity: e to the mean negative log-likelihood of a token."""
@@ -94,6 +101,7 @@ def _metrics(judged: Judged, generations: int, at: list[int]) -> dict[str, float
         "eval/reward": sum(judged.totals) / len(judged.totals),
         "eval/truncated": judged.truncated,
         "eval/completion_length": judged.completion_length,
+        **{f"eval/{name}": value for name, value in judged.tool_metrics().items()},
         **{name.replace("reward/", "eval/rewards/"): value for name, value in judged.reward_metrics().items()},
     }
     if judged.accuracy is None:

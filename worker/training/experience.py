@@ -4,6 +4,7 @@ Shapes: P prompts, G responses each, B = P*G responses, T tokens.
 """
 
 from dataclasses import dataclass
+from functools import cached_property
 from time import perf_counter
 from typing import Any, NamedTuple
 
@@ -14,7 +15,7 @@ from service.domain.algorithms import PolicySpec
 from service.domain.errors import Invalid
 from worker.training.advantages import equal_rewards
 from worker.training.answers import Answers
-from worker.training.batching import Tokens, lengths
+from worker.training.batching import Tokens, learned, lengths
 from worker.training.data import require
 from worker.training.events import Sample
 from worker.training.prompts import Prompts, success_rates
@@ -31,15 +32,18 @@ class Experience:
     old_BT: Tensor
     """log pi_old, the sampling distribution."""
     length_B: Tensor
+    """How many tokens the policy said."""
     truncated_B: Tensor
     reward_B: Tensor
     """After clip, scale and length penalties."""
     metrics: dict[str, float]
     samples: list[Sample]
 
-    @property
+    @cached_property
     def mask_BT(self) -> Tensor:
-        """1 where there is a token."""
+        """1 where there is a token that the policy said: not where a tool answered."""
+        if any(sequence.learned for sequence in self.sequences):
+            return learned(self.sequences, self.length_B.device)
         return (torch.arange(self.old_BT.shape[1], device=self.length_B.device) < self.length_B[:, None]).float()
 
 
@@ -102,7 +106,9 @@ class Actor:
         device = self._setup.policy.device
         total_B = torch.tensor(judged.totals, dtype=torch.float32, device=device)
         correct_B = torch.tensor(judged.correct, device=device)
-        return shaped(total_B, lengths(judged.responses.sequences, device), correct_B, step, self._spec)
+        sequences = judged.responses.sequences
+        whole_B = torch.tensor([len(sequence.completion) for sequence in sequences], device=device)
+        return shaped(total_B, lengths(sequences, device), whole_B, correct_B, step, self._spec)
 
     def _lacking(self, rounds: list[_Round]) -> bool:
         return sum(int((~each.equal_P).sum()) for each in rounds) < self._spec.prompts_per_step
@@ -120,11 +126,10 @@ class Actor:
         truncated = [cut for each in rounds for cut in each.judged.responses.truncated]
         chosen = [sequences[row] for row in rows]
         old_BT = _stacked([each.judged.responses.logp_BC for each in rounds])[rows]
-        length_B = lengths(chosen, device)
         return Experience(
             chosen,
-            old_BT[:, : int(length_B.max())],
-            length_B,
+            old_BT[:, : max(len(sequence.completion) for sequence in chosen)],
+            lengths(chosen, device),
             torch.tensor([truncated[row] for row in rows], device=device),
             torch.cat([each.reward_B for each in rounds])[rows],
             metrics,
@@ -153,6 +158,9 @@ def _metrics(rounds: list[_Round], spec: PolicySpec) -> dict[str, float]:
         **{name: _mean([part[name] for part in parts]) for name in parts[0] if name != "reward/errors"},
         "reward/errors": sum(part["reward/errors"] for part in parts),
     }
+    if means[0].responses.tool_use is not None:
+        used = [judged.tool_metrics() for judged in means]
+        metrics |= {f"policy/{name}": _mean([each[name] for each in used]) for name in used[0]}
     if means[0].accuracy is not None:
         metrics["policy/accuracy"] = _mean([judged.accuracy or 0.0 for judged in means])
     if spec.zero_variance == "resample":

@@ -35,6 +35,7 @@ from worker.training.finite import NotFinite
 from worker.training.preview import preview
 from worker.training.rewards.pool import RewardPool
 from worker.training.setup import Algorithm, Evaluator, Setup, State
+from worker.training.tools.box import Toolbox
 from worker.training.watch import Watch
 
 ShouldStop = Callable[[], Stop | None]
@@ -46,7 +47,7 @@ def run(assignment: Assignment, should_stop: ShouldStop) -> Iterator[Event]:
     spec = JobSpec.model_validate(assignment.spec)
     yield Phase(phase="loading")
     device = models.choose_device(assignment.devices)
-    with RewardPool(evaluate.rewards(spec)) as pool:
+    with RewardPool(evaluate.rewards(spec)) as pool, Toolbox(spec.tools) as tools:
         if assignment.resume_from:
             manifest.verify(Path(assignment.resume_from))
         policy = loading.policy(assignment, spec, device)
@@ -57,7 +58,7 @@ def run(assignment: Assignment, should_stop: ShouldStop) -> Iterator[Event]:
         else:
             loaded, notes = data.load(spec.dataset, assignment.files, "dataset"), []
         rows = data.without(loaded, held_out)
-        setup = Setup(spec, policy, assignment.models, rows, pool, assignment.files)
+        setup = Setup(spec, policy, assignment.models, rows, pool, assignment.files, tools=tools)
         setup.warnings.extend(notes)
         if out := len(loaded) - len(rows):
             setup.warnings.append(f"{out:,} of {len(loaded):,} training rows are left out: eval_dataset asks the same")

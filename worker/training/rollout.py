@@ -20,10 +20,19 @@ from worker.training.head import TILE_ELEMENTS
 from worker.training.key_values import spread
 from worker.training.models import Policy
 from worker.training.prepack import Projection, prepacked
-from worker.training.sampling import Drawn, choose, row_keys, uniforms
+from worker.training.sampling import Drawn, choose, keys, row_keys, uniforms
+from worker.training.text_stop import NEVER, TextStop
 
 LOOK_EVERY = 8  # tokens between looks at which rows are done: a look makes the host wait for the device
 WORTH_A_COPY = 0.8  # share of growing rows below which the others' keys and values are dropped
+
+
+class Numbered(NamedTuple):
+    """A response that is no neighbour of the others in the batch: a further turn of one that called a tool."""
+
+    number: int
+    """By which it gets its random numbers."""
+    max_tokens: int
 
 
 class Sampling(NamedTuple):
@@ -40,6 +49,20 @@ class Sampling(NamedTuple):
     """Only from so many likeliest tokens; 0: from all. For evaluation: training takes ratios under all."""
     top_p: float = 1.0
     """Only from the likeliest tokens that have this probability together."""
+    stop: str | None = None
+    """A text that ends a response too, with the first token by which it is there."""
+    rows: tuple[Numbered, ...] = ()
+    """One for each prompt, which then has one response: instead of `first_row` and, within it, `max_tokens`."""
+
+
+class ToolUse(NamedTuple):
+    """What a response did with tools."""
+
+    calls: int
+    errors: int
+    """Calls that failed."""
+    turns: list[str]
+    """What the policy said, without what the tools answered."""
 
 
 class Responses(NamedTuple):
@@ -50,7 +73,9 @@ class Responses(NamedTuple):
     entropy: Tensor
     """Mean entropy of the sampling distribution over all tokens (0 when greedy)."""
     truncated: list[bool]
-    """Whether the length limit cut the response off."""
+    """Whether a limit cut the response off."""
+    tool_use: list[ToolUse] | None = None
+    """None where there are no tools."""
 
 
 @torch.no_grad()
@@ -70,8 +95,8 @@ def _parts(prompts: Sequence[list[int]], how: Sampling, most: int) -> Iterator[t
     size, G = max(1, most // how.generations), how.generations
     for start in range(0, len(prompts), size):
         for done in range(0, G, min(most, G)):
-            first_row = how.first_row + start * G + done
-            part = how._replace(generations=min(most, G - done), first_row=first_row)
+            first_row, rows = how.first_row + start * G + done, how.rows[start : start + size]
+            part = how._replace(generations=min(most, G - done), first_row=first_row, rows=rows)
             yield prompts[start : start + size], part
 
 
@@ -123,9 +148,15 @@ def _decode(
     logp_BC = torch.zeros(rows, how.max_tokens, device=device)
     entropy_BC = torch.zeros_like(logp_BC)
     live, stops = _prefill(policy, prompts, width, how), torch.tensor(policy.stops, device=device)
+    text = TextStop(policy.tokenizer, how.stop, rows) if how.stop else None
+    limit_B = torch.tensor([row.max_tokens for row in how.rows] or [how.max_tokens] * rows, device=device)
     for t in range(how.max_tokens):
         if t % LOOK_EVERY == 0:
             live.done_B |= torch.isin(token_BC[live.row_B, max(0, t - LOOK_EVERY) : t], stops).any(1)
+            if how.rows:
+                live.done_B |= limit_B[live.row_B] <= t
+            if text:
+                live.done_B |= text.look(token_BC, live.row_B, t, LOOK_EVERY)
             if not _thin_out(live):
                 break
             uniform_BC = uniforms(live.key_B, range(t, t + LOOK_EVERY))
@@ -133,7 +164,11 @@ def _decode(
         token_BC[live.row_B, t], logp_BC[live.row_B, t], entropy_BC[live.row_B, t] = token_B, logp_B, entropy_B
         if t + 1 < how.max_tokens:
             _read(policy, live, token_B)
-    return _collect(prompts, how, torch.isin(token_BC, stops), token_BC, logp_BC, entropy_BC)
+    end_B = _first_stop(torch.isin(token_BC, stops))
+    if text:
+        text.look(token_BC, live.row_B, how.max_tokens, LOOK_EVERY)
+        end_B = torch.minimum(end_B, torch.tensor(text.end, device=device))
+    return _collect(prompts, how, end_B, limit_B, token_BC, logp_BC, entropy_BC)
 
 
 def _choose(projection: Projection, hidden_BH: Tensor, uniform_B: Tensor, how: Sampling) -> Drawn:
@@ -158,6 +193,7 @@ def _thin_out(live: _Live) -> bool:
 def _prefill(policy: Policy, prompts: Sequence[list[int]], width: int, how: Sampling) -> _Live:
     """Read each prompt once, padded on the left to `width`, and repeat what was learned for its G rows."""
     G, device = how.generations, policy.device
+    assert not how.rows or G == 1
     input_PL = torch.tensor([[0] * (width - len(prompt)) + prompt for prompt in prompts], device=device)
     length_P1 = torch.tensor([[len(prompt)] for prompt in prompts], device=device)
     real_PL = (torch.arange(width, device=device) >= width - length_P1).long()
@@ -170,13 +206,19 @@ def _prefill(policy: Policy, prompts: Sequence[list[int]], width: int, how: Samp
     mask = real_PL[prompt_B] if padded else None
     return _Live(
         row_B=torch.arange(len(prompt_B), device=device),
-        key_B=row_keys(how.seed, how.step, how.first_row, len(prompt_B), device),
+        key_B=_keys(how, len(prompt_B), device),
         done_B=torch.zeros_like(prompt_B, dtype=torch.bool),
         position_B1=length_P1[prompt_B],
         mask=_additive(mask, limit, policy) if plain else mask,
         cache=cache,
         hidden_BH=hidden_PH[prompt_B],
     )
+
+
+def _keys(how: Sampling, rows: int, device: torch.device) -> Tensor:
+    if not how.rows:
+        return row_keys(how.seed, how.step, how.first_row, rows, device)
+    return keys(how.seed, how.step, torch.tensor([row.number for row in how.rows], device=device))
 
 
 def _adds_masks(policy: Policy) -> bool:
@@ -210,21 +252,26 @@ def _read(policy: Policy, live: _Live, token_B: Tensor) -> None:
     live.position_B1 = live.position_B1 + 1
 
 
+def _first_stop(stop_BC: Tensor) -> Tensor:
+    """How long a response is that ends with its first stop [B]; NEVER if it has none."""
+    return torch.where(stop_BC.any(1), stop_BC.int().argmax(1) + 1, NEVER)
+
+
 def _collect(
     prompts: Sequence[list[int]],
     how: Sampling,
-    stop_BC: Tensor,
+    end_B: Tensor,
+    limit_B: Tensor,
     token_BC: Tensor,
     logp_BC: Tensor,
     entropy_BC: Tensor,
 ) -> Responses:
-    """Cut each row after its first stop."""
-    stopped_B = stop_BC.any(1)
-    length_B = torch.where(stopped_B, stop_BC.int().argmax(1) + 1, how.max_tokens)
+    """Cut each row where it ends, or at its limit."""
+    length_B = torch.minimum(end_B, limit_B)
     mask_BC = torch.arange(how.max_tokens, device=length_B.device) < length_B[:, None]
     lengths: list[int] = length_B.tolist()
     tokens: list[list[int]] = token_BC.tolist()
     sequences = [Tokens(prompts[row // how.generations], tokens[row][:length]) for row, length in enumerate(lengths)]
     logp_BC = torch.where(mask_BC, logp_BC, 0.0)[:, : max(lengths)]
     entropy = torch.where(mask_BC, entropy_BC, 0.0).sum() / sum(lengths)
-    return Responses(sequences, logp_BC, entropy, (~stopped_B).tolist())
+    return Responses(sequences, logp_BC, entropy, (end_B > limit_B).tolist())

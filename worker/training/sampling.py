@@ -68,8 +68,13 @@ def _without(logits_BV: Tensor, outside_BV: Tensor) -> Tensor:
 
 def row_keys(seed: int, step: int, first_row: int, rows: int, device: torch.device) -> Tensor:
     """What makes the random numbers of each row its own [B]."""
-    key = _mixed(_mixed(torch.tensor(seed, device=device)) + step)
-    return _mixed(key + torch.arange(first_row, first_row + rows, device=device))
+    return keys(seed, step, torch.arange(first_row, first_row + rows, device=device))
+
+
+def keys(seed: int, step: int, number_B: Tensor) -> Tensor:
+    """The same for rows of any numbers."""
+    key = _mixed(_mixed(torch.tensor(seed, device=number_B.device)) + step)
+    return _mixed(key + number_B)
 
 
 def uniforms(key_B: Tensor, positions: range) -> Tensor:

@@ -6,8 +6,9 @@ from typing import NamedTuple
 from service.domain.errors import Invalid
 from worker.training.data import Row, prompt_text
 from worker.training.events import Sample
+from worker.training.rewards.kinds import CALLS, ERRORS, TURNS
 from worker.training.rewards.pool import Item, Scored
-from worker.training.rollout import Responses
+from worker.training.rollout import Responses, ToolUse
 from worker.training.setup import Setup
 
 
@@ -46,6 +47,13 @@ class Judged(NamedTuple):
         """The share of responses that the length limit cut off."""
         return _mean([float(cut) for cut in self.responses.truncated])
 
+    def tool_metrics(self) -> dict[str, float]:
+        """Calls and errors of a response, on average; nothing where there are no tools."""
+        uses = self.responses.tool_use
+        if uses is None:
+            return {}
+        return {"tool_calls": _mean([use.calls for use in uses]), "tool_errors": _mean([use.errors for use in uses])}
+
     def reward_metrics(self) -> dict[str, float]:
         """The mean of each reward, unweighted, and how many responses could not be scored."""
         names = self.scores[0].parts
@@ -75,7 +83,9 @@ def judge(setup: Setup, rows: list[Row], responses: Responses) -> Judged:
     """Score responses; `rows` has one entry for each. Invalid (param `rewards`) if no reward could score anything."""
     completions = [sequence.completion for sequence in responses.sequences]
     texts: list[str] = setup.policy.tokenizer.batch_decode(completions, skip_special_tokens=True)
-    items = [Item(prompt_text(row), text, row) for row, text in zip(rows, texts, strict=True)]
+    uses = responses.tool_use
+    seen = rows if uses is None else [row | _used(use) for row, use in zip(rows, uses, strict=True)]
+    items = [Item(prompt_text(row), text, row) for row, text in zip(seen, texts, strict=True)]
     scores = setup.pool.score(items)
     rule = next(iter(scores[0].parts), None)
     scores = setup.model_rewards.add_to(scores, rows, texts, responses, setup.tokens)
@@ -84,6 +94,10 @@ def judge(setup: Setup, rows: list[Row], responses: Responses) -> Judged:
             f"rewards failed on all {len(items)} responses, the first with: {scores[0].error}", param="rewards"
         )
     return Judged(rows, texts, responses, scores, rule)
+
+
+def _used(use: ToolUse) -> Row:
+    return {CALLS: use.calls, ERRORS: use.errors, TURNS: use.turns}
 
 
 def _mean(values: Sequence[float]) -> float:

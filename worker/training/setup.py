@@ -15,6 +15,7 @@ from worker.training.model_rewards import ModelRewards
 from worker.training.models import Policy
 from worker.training.optim import Learner
 from worker.training.rewards.pool import RewardPool
+from worker.training.tools.box import Toolbox
 
 State = dict[str, Any]
 """Numbers, strings, tensors, and lists and dictionaries of them."""
@@ -35,6 +36,8 @@ class Setup:
     """Uploaded files by id."""
     warnings: list[str] = field(default_factory=list)
     """What a person should know; the loop says and clears them after each step."""
+    tools: Toolbox = field(default_factory=lambda: Toolbox(None))
+    """What the policy may call."""
 
     def __post_init__(self) -> None:
         everything = 2**31
@@ -54,7 +57,7 @@ class Setup:
     @property
     def encoder(self) -> Encoder:
         """What turns the training rows into token ids."""
-        return Encoder(self.policy.tokenizer, self.spec.dataset.template, "dataset")
+        return Encoder(self.policy.tokenizer, self.spec.dataset.template, "dataset", self.tools.schemas)
 
     def load(self, name: str, field: str = "model") -> Policy:
         """A model by the name that the spec gives it in a field."""

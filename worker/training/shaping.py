@@ -8,13 +8,17 @@ from torch import Tensor
 from service.domain.algorithms import PolicySpec
 
 
-def shaped(reward_B: Tensor, length_B: Tensor, correct_B: Tensor, step: int, spec: PolicySpec) -> Tensor:
-    """r_i as the algorithm sees it."""
+def shaped(
+    reward_B: Tensor, length_B: Tensor, whole_B: Tensor, correct_B: Tensor, step: int, spec: PolicySpec
+) -> Tensor:
+    """r_i as the algorithm sees it. `length_B` is what the policy said, `whole_B` also what tools answered: the limit
+    of the length counts that too.
+    """
     if spec.reward_clip is not None:
         reward_B = reward_B.clamp(-spec.reward_clip, spec.reward_clip)
     reward_B = reward_B * spec.reward_scale
     if spec.overlong_buffer:
-        penalty_B = overlong(length_B, spec.max_completion_length, spec.overlong_buffer)
+        penalty_B = overlong(whole_B, spec.max_completion_length, spec.overlong_buffer)
         reward_B = reward_B + spec.overlong_penalty * penalty_B
     if spec.length_penalty and step >= spec.length_penalty_warmup_steps:
         length_reward_PG = relative_length(

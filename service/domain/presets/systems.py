@@ -244,11 +244,18 @@ SYSTEMS: dict[str, Preset] = {
             },
             "lora": {"rank": 32, "alpha": 64.0},
             "optimizer": {"learning_rate": 1e-6, "schedule": "constant"},
-            "rewards": [{"type": "math"}, {"type": "format", "weight": 0.1}],
+            "tools": {"max_turns": 5},
+            "rewards": [
+                {"type": "math"},
+                {"type": "format", "weight": 0.1},
+                {"type": "tool_use", "weight": 0.1, "without_calls": -3.6},
+            ],
         },
-        "Rows need a number 'difficulty' (there: the calls of tools that a problem takes, 1 for 44 % of them), or set "
-        "prompt_sampling: null. Responses there take up to five turns with tools, whose success is rewarded too; here "
-        "they are one turn.",
+        "Rows need a number 'difficulty', the calls of tools that a problem takes (there 1 for 44 % of them), as has "
+        "dataset: {source: linear-algebra, tools: true, max_calls: 3}; or set prompt_sampling: null and the reward's "
+        "expected: null. The reward there is divided by 1.2, which a group's spread takes out again; it is -0.3 without"
+        " a call and -1 without an answer whatever else is there; here the lack of a call costs 0.36, and a right "
+        "answer still counts.",
         (
             Stage("traces of tool use", {"algorithm": {"preset": "linalgzero_sft"}}),
             Stage("RL", {"algorithm": {"preset": "linalgzero"}}),

@@ -1,4 +1,4 @@
-"""One reward process, seen from its parent."""
+"""One process that scores responses or answers calls, seen from its parent."""
 
 import json
 import os
@@ -6,17 +6,13 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Sequence
 from enum import Enum
 from pathlib import Path
 from typing import Any
 
-from service.domain.rewards import AnyReward
-
 START_SECONDS = 120.0
 """Until it is ready: a busy machine may take long to import sympy."""
 ROOT = Path(__file__).resolve().parents[3]
-COMMAND = [sys.executable, "-P", "-m", "worker.training.rewards.server"]
 
 
 class State(Enum):
@@ -33,13 +29,14 @@ class Child:
     It has its own session, so a terminal's Ctrl-C reaches its parent alone, and only its three pipes of all open files.
     """
 
-    def __init__(self, specs: Sequence[AnyReward]) -> None:
+    def __init__(self, module: str, first: dict[str, Any]) -> None:
+        """`module` is run and told `first`."""
         self.state = State.STARTING
         self.since = time.monotonic()
         self._rest = b""
         self._errors = tempfile.TemporaryFile()  # noqa: SIM115 - open as long as the process; kill() closes it
         self.process = subprocess.Popen(
-            COMMAND,
+            [sys.executable, "-P", "-m", module],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=self._errors,
@@ -47,14 +44,14 @@ class Child:
             start_new_session=True,
             bufsize=0,
         )
-        self._send({"specs": [spec.model_dump() for spec in specs]})
+        self._send(first)
 
     def fileno(self) -> int:
         """For select: readable when the child has something to say, or has died."""
         assert self.process.stdout is not None
         return self.process.stdout.fileno()
 
-    def give(self, batch: list[list[Any]]) -> None:
+    def give(self, batch: list[Any]) -> None:
         """Hand over a batch. The child must be idle: it then reads all before it writes, so nobody waits for ever."""
         self._send(batch)
         self.state, self.since = State.BUSY, time.monotonic()

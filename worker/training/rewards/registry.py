@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 from service.domain.rewards import AnyReward
-from worker.training.rewards import mathematics, text
+from worker.training.rewards import mathematics, text, tool_use
 from worker.training.rewards.kinds import RewardFunction
 
 BUILDERS: dict[str, Callable[[Any], RewardFunction]] = {
@@ -13,6 +13,7 @@ BUILDERS: dict[str, Callable[[Any], RewardFunction]] = {
     "math": mathematics.math,
     "regex": text.regex,
     "format": text.format_,
+    "tool_use": tool_use.tool_use,
 }
 
 

@@ -13,6 +13,7 @@ import resource
 import signal
 import sys
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any
 
 from pydantic import TypeAdapter
@@ -21,25 +22,32 @@ from service.domain.rewards import AnyReward
 from worker.training.rewards.kinds import RewardFunction
 from worker.training.rewards.registry import build
 
+Handler = Callable[..., list[Any]]
+"""An item to `[value, null]` or `[null, "what went wrong"]`."""
 PR_SET_PDEATHSIG = 1
 MEMORY_BYTES = 4 << 30
 """Address space; `9^9^9` ends in a MemoryError that costs its item, not in a machine without memory."""
 
 
-def main() -> None:
-    """Serve until the input ends."""
+def serve(prepare: Callable[[Any], list[Handler]]) -> None:
+    """Until the input ends. `prepare` makes of the first line what is done with each item."""
     if sys.platform == "linux":
         _die_with_parent()
         _limit_memory()
     say = _private_output()
-    specs = TypeAdapter(list[AnyReward]).validate_python(json.loads(sys.stdin.readline())["specs"])
-    functions = [build(spec) for spec in specs]
-    _warm(specs)
+    handlers = prepare(json.loads(sys.stdin.readline()))
     say([])
     for line in sys.stdin:
-        for prompt, response, row in json.loads(line):
-            for function in functions:
-                say(outcome(function, prompt, response, row))
+        for item in json.loads(line):
+            for handle in handlers:
+                say(handle(*item))
+
+
+def rewards(first: dict[str, Any]) -> list[Handler]:
+    """What scores a response, for each spec of the first line."""
+    specs = TypeAdapter(list[AnyReward]).validate_python(first["specs"])
+    _warm(specs)
+    return [partial(outcome, build(spec)) for spec in specs]
 
 
 def _die_with_parent() -> None:
@@ -84,4 +92,4 @@ def _number(value: Any) -> float:
 
 
 if __name__ == "__main__":
-    main()
+    serve(rewards)

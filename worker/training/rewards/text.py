@@ -6,12 +6,12 @@ from typing import Any
 
 from service.domain.rewards import ExactReward, FormatReward, RegexReward
 from worker.training.rewards.extraction import expected, extracted
-from worker.training.rewards.kinds import RewardFunction
+from worker.training.rewards.kinds import TURNS, RewardFunction
 
 # White space is insignificant beside punctuation: `[[1, 2]]` is `[[1,2]]`, but `1 2` is not `12`.
 BESIDE_PUNCTUATION = re.compile(r"\s*([^\w\s])\s*")
-TAGS = ("<think>", "</think>", "<answer>", "</answer>")
-BLOCKS = re.compile(r"\s*<think>(.*)</think>\s*<answer>(.*)</answer>\s*", re.DOTALL)
+ANSWERING = ("<think>", "</think>", "<answer>", "</answer>")
+CALLING = ("<think>", "</think>", "<tool_call>", "</tool_call>")
 
 
 def exact(spec: ExactReward) -> RewardFunction:
@@ -40,11 +40,21 @@ def regex(spec: RegexReward) -> RewardFunction:
 
 
 def format_(spec: FormatReward) -> RewardFunction:
-    """1 if the response is one thought and one answer, neither of them empty, and nothing else."""
+    """1 if the response is one thought and one answer, neither of them empty, and nothing else.
+
+    With tools that is its last turn, and each one before is a thought and a call.
+    """
 
     def score(prompt: str, response: str, row: Mapping[str, Any]) -> float:
-        blocks = BLOCKS.fullmatch(response)
-        once = all(response.count(tag) == 1 for tag in TAGS)
-        return float(once and blocks is not None and all(block.strip() for block in blocks.groups()))
+        *calling, last = row.get(TURNS) or [response]
+        return float(_consists(last, ANSWERING) and all(_consists(turn, CALLING) for turn in calling))
 
     return score
+
+
+def _consists(turn: str, tags: tuple[str, ...]) -> bool:
+    """Whether a turn is two blocks between these tags, neither of them empty, and nothing else."""
+    begin, middle, behind, end = map(re.escape, tags)
+    blocks = re.fullmatch(rf"\s*{begin}(.*){middle}\s*{behind}(.*){end}\s*", turn, re.DOTALL)
+    once = all(turn.count(tag) == 1 for tag in tags)
+    return once and blocks is not None and all(block.strip() for block in blocks.groups())

@@ -129,6 +129,6 @@ def caller(tmp_path_factory: pytest.TempPathFactory) -> str:
         "steps": 60,
     }
     assignment = Assignment(job_id="ftjob-1", attempt=1, spec=spec, directory=str(folder), models={"tiny": "tiny"})
-    (saved,) = [event for event in loop.run(assignment, lambda: False) if isinstance(event, Saved)]
+    (saved,) = [event for event in loop.run(assignment, lambda: None) if isinstance(event, Saved)]
     torch.set_num_threads(threads)
     return saved.directory

@@ -184,7 +184,7 @@ def undecided(caller: str, tmp_path_factory: pytest.TempPathFactory) -> tuple[st
     assignment = Assignment(
         job_id="ftjob-1", attempt=1, spec=spec, directory=str(folder), models={"tiny": caller}, files=files
     )
-    (saved,) = [event for event in loop.run(assignment, lambda: False) if isinstance(event, Saved)]
+    (saved,) = [event for event in loop.run(assignment, lambda: None) if isinstance(event, Saved)]
     return str(file), saved.directory
 
 

@@ -250,7 +250,7 @@ def test_held_out_rows_are_answered_with_tools_too(setup: Make, caller: str, alg
 
 
 def _ended(assignment: Assignment) -> tuple[list[Step], list[Saved]]:
-    events = list(loop.run(assignment, lambda: False))
+    events = list(loop.run(assignment, lambda: None))
     steps = [event for event in events if isinstance(event, Step)]
     return steps, [event for event in events if isinstance(event, Saved)]
 

@@ -8,6 +8,7 @@ from service.domain.errors import Conflict, Invalid, NotFound, Unauthorized
 from service.domain.jobs import JobEvent, JobStatus
 from service.domain.models import local_directory
 from service.domain.specs import JOB_MODEL, JobSpec
+from service.failpoints import failpoint
 from service.persistence import checkpoints, files, jobs, keys, outbox
 from service.persistence.database import Session
 from service.persistence.tables import Job, Key
@@ -27,6 +28,7 @@ def submit(session: Session, owner: str, spec: JobSpec, model_roots: list[Path],
     _check_files(session, owner, spec)
     job = jobs.add(session, owner, spec, idempotency_key)
     outbox.add(session, outbox.TRAIN, {"job_id": job.id})
+    failpoint("submit.written")
     return job
 
 

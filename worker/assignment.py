@@ -9,6 +9,7 @@ from service.domain.errors import Invalid
 from service.domain.jobs import Failure, FailureCategory
 from service.domain.models import local_directory
 from service.domain.specs import JOB_MODEL, JobSpec
+from service.failpoints import failpoint
 from service.persistence import checkpoints, files, jobs
 from service.persistence.database import Database, Session
 from service.storage import Storage
@@ -33,7 +34,9 @@ def prepare(
     try:
         scratch.mkdir(parents=True, exist_ok=True)
         with database.transaction() as session:
-            return _assignment(session, claim, storage, scratch, model_roots)
+            assignment = _assignment(session, claim, storage, scratch, model_roots)
+        failpoint("assignment.prepared")
+        return assignment
     except Invalid as error:
         _fail(claim, database, "user", error.message)
     except OSError as error:

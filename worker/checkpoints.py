@@ -8,6 +8,7 @@ from typing import Any
 from service import logs
 from service.domain.metrics import higher_is_better
 from service.domain.specs import CheckpointSpec
+from service.failpoints import failpoint
 from service.persistence import checkpoints, events, metrics
 from service.persistence.database import Session
 from service.persistence.tables import Job
@@ -43,7 +44,9 @@ class Archive:
             return None
         key = f"checkpoints/{self._claim.job_id}/step-{saved.step}-attempt-{self._claim.attempt}"
         if folder.exists():  # not when the row could not be written and this is the second try
+            failpoint("checkpoint.moving")
             self._storage.put(folder, key)
+            failpoint("checkpoint.moved")
         manifest = json.loads((self._storage.local(key) / "manifest.json").read_text())
         return Kept(key, manifest["files"])
 
@@ -59,6 +62,7 @@ class Archive:
         session.refresh(row)
         told = {"id": row.id, "step": row.step, "bytes": row.bytes, "best": row.best}
         events.add(session, job, "checkpoint", told, saved.step)
+        failpoint("checkpoint.recorded")
 
     def _mark_best(self, session: Session, job: Job) -> None:
         name = self._spec.keep_best
@@ -75,5 +79,6 @@ class Archive:
             key = self._superseded.pop()
             try:
                 self._storage.delete(key)
+                failpoint("checkpoint.forgotten")
             except OSError as error:
                 log.warning("a superseded checkpoint could not be deleted", key=key, error=str(error))

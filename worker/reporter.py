@@ -8,6 +8,7 @@ from typing import Any
 from service import logs
 from service.domain.jobs import Failure, JobEvent, JobStatus
 from service.domain.specs import JobSpec
+from service.failpoints import failpoint
 from service.persistence import events, jobs, metrics, samples
 from service.persistence.database import Database, Session
 from service.persistence.tables import Job
@@ -52,6 +53,7 @@ class Reporter:
         if not heard and time.monotonic() - self._renewed < self._lease_seconds / 3:
             with self._database.transaction() as session:
                 return jobs.peek(session, self._claim.job_id, self._claim.attempt)
+        failpoint("report.heard")
         try:
             kept = self._keep([one for one in heard if isinstance(one, Saved)])
         except OSError as error:
@@ -61,6 +63,8 @@ class Reporter:
             for one in sorted(heard, key=lambda one: isinstance(one, Failed | Finished | Stopped)):  # the end is last
                 self._write_one(session, job, one, kept)
             status = JobStatus(job.status)
+            failpoint("report.written")
+        failpoint("report.committed")
         self._archive.forget_superseded()
         return status
 
@@ -79,6 +83,7 @@ class Reporter:
     def _hold(self, session: Session) -> Job:
         job = jobs.hold(session, self._claim.job_id, self._claim.attempt, self._lease_seconds)
         self._renewed = time.monotonic()
+        failpoint("lease.renewed")
         return job
 
     def _write_one(self, session: Session, job: Job, one: Heard, kept: dict[int, Kept | None]) -> None:
@@ -114,6 +119,7 @@ class Reporter:
         origin = f", going on from step {one.resumed_step}" if one.resumed_step else ""
         line = f"{one.parameters:,} parameters on {one.device} in {one.precision}{origin}"
         events.add(session, job, "log", {"stream": "hone", "line": line})
+        failpoint("started.written")
 
     def _phase(self, session: Session, job: Job, phase: str) -> None:
         """A trainer says it each time; only a change is news."""
@@ -131,6 +137,7 @@ class Reporter:
         told = {"phase": "done", "percent": 100.0} if event == JobEvent.FINISH else {"phase": "stopped"}
         job.progress = {**job.progress, **told, "eta_seconds": None}  # a job may be done before its last step
         jobs.move(session, job, event)
+        failpoint("end.written")
         self.ended = True
 
     def _end_badly(self, session: Session, job: Job, one: Failed) -> None:
@@ -150,6 +157,7 @@ class Reporter:
         with self._database.transaction() as session:
             job = self._hold(session)
             jobs.move(session, job, JobEvent.RELEASE, reason="its worker shut down")
+            failpoint("release.written")
 
     def stopped(self) -> None:
         """It was killed because it did not stop by itself."""

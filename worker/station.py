@@ -9,6 +9,7 @@ from collections.abc import Callable
 
 from service import beats, logs
 from service.domain.errors import HoneError, LeaseLost, Unavailable
+from service.failpoints import failpoint
 from service.persistence import jobs, workers
 from service.persistence.database import Database
 from service.settings import Settings
@@ -78,6 +79,7 @@ class Station:
                 claim = self._claim()
                 if claim is None:
                     return
+                failpoint("claim.committed")
                 self._start(claim)
                 started = True
             finally:
@@ -102,6 +104,7 @@ class Station:
             job = jobs.claim(session, self._id, len(self._free_gpus), self._config.lease_seconds)
             if job is None:
                 return None
+            failpoint("claim.written")
             devices, self._free_gpus = self._free_gpus[: job.gpus], self._free_gpus[job.gpus :]
             return Claim(job_id=job.id, attempt=job.attempt, spec=dict(job.spec), owner=job.owner, devices=devices)
 
@@ -114,6 +117,7 @@ class Station:
             if assignment is None:
                 return
             with self._trainer() as trainer:
+                failpoint("trainer.spawned")
                 supervise(trainer, assignment, reporter, self._stopping, near_end=self._refill_spare)
         except LeaseLost as error:
             log.warning("stopped: another worker has the job, or nobody should", job=claim.job_id, error=str(error))

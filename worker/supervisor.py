@@ -9,6 +9,7 @@ from typing import TypeVar
 from service import logs
 from service.domain.errors import Unavailable
 from service.domain.jobs import JobStatus
+from service.failpoints import failpoint
 from worker.reporter import Reporter
 from worker.trainer_process import TrainerProcess
 from worker.training.events import Assignment
@@ -31,10 +32,12 @@ def supervise(
     when the job has seconds left: time to make ready for the next one.
     """
     trainer.start(assignment)
+    failpoint("trainer.assigned")
     kill_at: float | None = None
     while (heard := trainer.hear(LOOK_SECONDS)) is not None:
         status = _patiently(partial(reporter.write, heard), stopping)
         if reporter.ended:
+            failpoint("end.committed")
             return
         if reporter.seconds_left < NEAR_END_SECONDS:
             near_end()
@@ -44,6 +47,7 @@ def supervise(
             return
         if status == JobStatus.CANCELLING and kill_at is None:
             trainer.cancel()
+            failpoint("cancel.passed")
             kill_at = time.monotonic() + CANCEL_SECONDS
         if kill_at is not None and time.monotonic() > kill_at:
             trainer.kill()

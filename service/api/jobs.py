@@ -8,6 +8,7 @@ from service import commands
 from service.api.dependencies import Reader, ServicesDep, SessionDep, Writer
 from service.domain.jobs import JobStatus
 from service.domain.specs import JobSpec
+from service.failpoints import failpoint
 from service.persistence import jobs
 from service.persistence.database import Session
 from service.persistence.tables import Job
@@ -34,6 +35,7 @@ def submit_job(
     spec: JobSpec, identity: Writer, session: SessionDep, parts: ServicesDep, idempotency_key: IdempotencyKey = None
 ) -> JobRead:
     """Queue a training job. Once this has answered, the job is durable."""
+    failpoint("request.read")
     job = commands.submit(session, identity.owner, spec, parts.settings.model_roots, idempotency_key)
     return read(session, [job])[0]
 

@@ -8,6 +8,7 @@ from sqlalchemy.exc import DBAPIError, OperationalError
 from sqlalchemy.orm import Session
 
 from service.domain.errors import Unavailable
+from service.failpoints import failpoint
 
 __all__ = [
     "Database",
@@ -55,6 +56,7 @@ class Database:
             raise Unavailable(f"the database cannot do this now; try again ({error.orig})") from error
         channels: set[str] = session.info.get(WAKE, set())
         if channels:
+            failpoint("commit.unrung")
             self._ring(channels)
 
     def answers(self) -> bool:

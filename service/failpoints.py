@@ -29,6 +29,7 @@ from pathlib import Path
 from service.domain.errors import Unavailable
 
 VARIABLE = "HONE_FAILPOINTS"
+FIRED = "fired.log"
 POINTS: dict[str, str] = {
     "request.read": "a spec was read and checked; nothing is written",
     "submit.written": "the rows of a new job are written, not committed",
@@ -68,7 +69,14 @@ POINTS: dict[str, str] = {
 }
 """Every failpoint: what is true when a process is there."""
 
-STORAGE = ("checkpoint.moving", "checkpoint.moved", "checkpoint.written", "checkpoint.renamed", "assignment.prepared")
+STORAGE = (
+    "assignment.prepared",
+    "checkpoint.moving",
+    "checkpoint.moved",
+    "checkpoint.written",
+    "checkpoint.renamed",
+    "checkpoint.forgotten",
+)
 """Where a disk fails; everywhere else it is the database."""
 
 KINDS: dict[str, Callable[[str], Exception]] = {
@@ -95,6 +103,7 @@ class Rule:
     """What happens at one failpoint."""
 
     name: str
+    action: str
     act: Callable[[], None]
     count: float
     skip: int
@@ -114,7 +123,9 @@ def _rule(text: str) -> Rule:
     if name not in POINTS:
         raise ValueError(f"no failpoint '{name}'; there are {', '.join(POINTS)}")
     limit = float("inf") if count == "all" else float(count)
-    return Rule(name, _action(name, match["action"], match["argument"]), limit, int(match["skip"] or 0))
+    return Rule(
+        name, match["action"], _action(name, match["action"], match["argument"]), limit, int(match["skip"] or 0)
+    )
 
 
 def _action(name: str, action: str, argument: str | None) -> Callable[[], None]:
@@ -145,6 +156,7 @@ def _raiser(name: str, kind: str) -> Callable[[], None]:
 def _reach(name: str) -> None:
     rule = _rules.get(name)
     if rule is not None and rule.skip <= _visits(_folder(), name) < rule.skip + rule.count:
+        _note(rule)
         rule.act()
 
 
@@ -157,6 +169,12 @@ def _visits(folder: Path, name: str) -> int:
         file.write(b".")
         file.flush()
         return before
+
+
+def _note(rule: Rule) -> None:
+    """For whoever broke us: what, where and who."""
+    with (_folder() / FIRED).open("a") as file:
+        file.write(f"{time.time():.3f} {rule.name} {rule.action} {os.getpid()}\n")
 
 
 def _folder() -> Path:

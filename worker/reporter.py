@@ -10,7 +10,7 @@ from service.domain.jobs import Failure, JobEvent, JobStatus
 from service.domain.specs import JobSpec
 from service.failpoints import failpoint
 from service.persistence import events, jobs, metrics, samples
-from service.persistence.database import Database, Session
+from service.persistence.database import Database, Session, happened, transaction_id
 from service.persistence.tables import Job
 from service.storage import Storage
 from worker.assignment import Claim
@@ -46,6 +46,8 @@ class Reporter:
         self._lease_seconds = lease_seconds
         self._renewed = time.monotonic()
         self._pace = Pace()
+        self._unsure: str | None = None
+        """The transaction of a report that is said to have failed. It may have happened: the connection broke."""
         self._archive = Archive(claim, storage, scratch, JobSpec.model_validate(claim.spec).checkpoint)
 
     def write(self, heard: list[Heard]) -> JobStatus:
@@ -60,11 +62,13 @@ class Reporter:
             return self.fail(Failure(category="infra", message=f"cannot store the checkpoint: {error}", hint=DISK_HINT))
         with self._database.transaction() as session:
             job = self._hold(session)
-            for one in sorted(heard, key=lambda one: isinstance(one, Failed | Finished | Stopped)):  # the end is last
-                self._write_one(session, job, one, kept)
+            if self._unsure is None or not happened(session, self._unsure):
+                self._unsure = transaction_id(session)
+                self._write_all(session, job, heard, kept)
             status = JobStatus(job.status)
             failpoint("report.written")
         failpoint("report.committed")
+        self._unsure = None
         self._archive.forget_superseded()
         return status
 
@@ -85,6 +89,10 @@ class Reporter:
         self._renewed = time.monotonic()
         failpoint("lease.renewed")
         return job
+
+    def _write_all(self, session: Session, job: Job, heard: list[Heard], kept: dict[int, Kept | None]) -> None:
+        for one in sorted(heard, key=lambda one: isinstance(one, Failed | Finished | Stopped)):  # the end is last
+            self._write_one(session, job, one, kept)
 
     def _write_one(self, session: Session, job: Job, one: Heard, kept: dict[int, Kept | None]) -> None:
         match one:

@@ -3,7 +3,7 @@
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
-from sqlalchemy import create_engine, text
+from sqlalchemy import Text, cast, create_engine, func, select, text
 from sqlalchemy.exc import DBAPIError, OperationalError
 from sqlalchemy.orm import Session
 
@@ -14,7 +14,9 @@ __all__ = [
     "Database",
     "Ring",
     "Session",
+    "happened",
     "no_bell",
+    "transaction_id",
     "wake",
     "with_driver",
 ]  # Session: SQLAlchemy is named here only
@@ -29,6 +31,17 @@ def no_bell(channels: set[str]) -> None:
 def wake(session: Session, channel: str) -> None:
     """Tell whoever waits on `channel`, once this transaction has happened."""
     session.info.setdefault(WAKE, set()).add(channel)
+
+
+def transaction_id(session: Session) -> str:
+    """Of this transaction: with it `happened` can tell, later, what a broken connection could not."""
+    return str(session.scalar(select(cast(func.pg_current_xact_id(), Text))))
+
+
+def happened(session: Session, transaction: str) -> bool:
+    """Whether an earlier transaction was committed, whatever its client was told."""
+    status = text("SELECT pg_xact_status(CAST(:id AS xid8))")
+    return session.scalar(status, {"id": transaction}) == "committed"
 
 
 class Database:

@@ -149,7 +149,35 @@ class Jobs:
 
     def cancel(self, job_id: str) -> JobRead:
         """Stop a job at its next step; ApiError 409 if it has ended."""
-        return JobRead.model_validate_json(self._client.send("POST", f"/v1/jobs/{job_id}/cancel"))
+        return self._verb(job_id, "cancel")
+
+    def pause(self, job_id: str) -> JobRead:
+        """Stop a job for a while, once its step is done and saved."""
+        return self._verb(job_id, "pause")
+
+    def resume(self, job_id: str) -> JobRead:
+        """Queue a paused job again."""
+        return self._verb(job_id, "resume")
+
+    def retry(self, job_id: str) -> JobRead:
+        """A new job that goes on from the last checkpoint of a failed or cancelled one."""
+        return self._verb(job_id, "retry", headers={"idempotency-key": str(uuid.uuid4())})
+
+    def clone(self, job_id: str, changes: Mapping[str, Any] | None = None) -> JobRead:
+        """A new job of the same spec with `changes` merged into it (null removes a field), from the start."""
+        headers = {"idempotency-key": str(uuid.uuid4())}
+        return self._verb(job_id, "clone", headers=headers, json=dict(changes or {}))
+
+    def change(self, job_id: str, **changes: Any) -> JobRead:
+        """Another `name`, `priority` or `tags`."""
+        return JobRead.model_validate_json(self._client.send("PATCH", f"/v1/jobs/{job_id}", json=changes))
+
+    def delete(self, job_id: str) -> None:
+        """Forget an ended job with its metrics, samples and checkpoints."""
+        self._client.send("DELETE", f"/v1/jobs/{job_id}")
+
+    def _verb(self, job_id: str, verb: str, **options: Any) -> JobRead:
+        return JobRead.model_validate_json(self._client.send("POST", f"/v1/jobs/{job_id}/{verb}", **options))
 
     def wait(self, job_id: str) -> JobRead:
         """The job, once it has ended."""

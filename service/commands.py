@@ -1,15 +1,19 @@
 """What a user can do: one function each, to be called inside one transaction."""
 
+import hashlib
+from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import Any
 
 from service.domain.datasets import FileData
-from service.domain.errors import Conflict, Invalid, NotFound, Unauthorized
-from service.domain.jobs import JobEvent, JobStatus
+from service.domain.errors import Conflict, IllegalMove, Invalid, LimitReached, NotFound, Unauthorized
+from service.domain.jobs import TERMINAL, JobEvent, JobStatus
+from service.domain.merge import merged
 from service.domain.models import local_directory
 from service.domain.specs import JOB_MODEL, JobSpec
 from service.failpoints import failpoint
-from service.persistence import checkpoints, files, jobs, keys, outbox
+from service.persistence import checkpoints, events, files, jobs, keys, outbox
 from service.persistence.database import Session
 from service.persistence.tables import Job, Key
 
@@ -17,29 +21,72 @@ LINK_MINUTES = 15
 SESSION_DAYS = 30
 
 
-def submit(session: Session, owner: str, spec: JobSpec, model_roots: list[Path], idempotency_key: str | None) -> Job:
-    """Record a job and the bell that will start it: both exist, or neither."""
-    if idempotency_key is not None:
-        earlier = jobs.by_idempotency_key(session, owner, idempotency_key)
-        if earlier is not None:
-            return _same(earlier, spec)
-    _check_parents(session, owner, spec)
-    _check_models(session, owner, spec, model_roots)
-    _check_files(session, owner, spec)
-    job = jobs.add(session, owner, spec, idempotency_key)
-    outbox.add(session, outbox.TRAIN, {"job_id": job.id})
-    failpoint("submit.written")
-    return job
+@dataclass(frozen=True)
+class Requester:
+    """Who asks for a job, and how often they asked before."""
+
+    owner: str
+    key_id: str | None = None
+    idempotency_key: str | None = None
+    repeated: bool = False
+    """Whether the client says that it repeats a request of which it got no answer."""
 
 
-def _same(earlier: Job, spec: JobSpec) -> Job:
-    if earlier.spec == spec.model_dump(mode="json"):
+def submit(session: Session, by: Requester, spec: JobSpec, model_roots: list[Path]) -> Job:
+    """Record a job and the bell that will start it: both exist, or neither. The same request twice makes one job."""
+    request_hash = _hash(spec)
+    earlier = _earlier(session, by, request_hash)
+    if earlier is not None:
+        return _same(earlier, request_hash)
+    return _add(session, by, spec, model_roots, request_hash)
+
+
+def _earlier(session: Session, by: Requester, request_hash: str) -> Job | None:
+    """The job that an earlier try of this request made. Without a key it is one of the same spec, which would give the
+    same weights anyway.
+    """
+    if by.idempotency_key is not None:
+        return jobs.by_idempotency_key(session, by.owner, by.idempotency_key)
+    jobs.wait_for_the_same(session, by.owner, request_hash)  # an earlier try may still be on its way
+    return jobs.by_request_hash(session, by.owner, request_hash) if by.repeated else None
+
+
+def _same(earlier: Job, request_hash: str) -> Job:
+    if earlier.request_hash == request_hash:
         return earlier
     raise Conflict(
         f"this Idempotency-Key already made job {earlier.id} from another spec; use a new key",
         param="Idempotency-Key",
         code="idempotency_key_reused",
     )
+
+
+def _hash(spec: JobSpec) -> str:
+    return hashlib.sha256(spec.model_dump_json().encode()).hexdigest()
+
+
+def _add(session: Session, by: Requester, spec: JobSpec, roots: list[Path], request_hash: str, **origin: str) -> Job:
+    _check_room_in_queue(session, by)
+    _check_parents(session, by.owner, spec)
+    _check_models(session, by.owner, spec, roots)
+    _check_files(session, by.owner, spec)
+    made = jobs.Origin(by.idempotency_key, request_hash, by.key_id, **origin)
+    job = jobs.add(session, by.owner, spec, made)
+    if job is None:  # the same request came twice at the same time, and the other was faster
+        earlier = _earlier(session, by, request_hash)
+        assert earlier is not None
+        return _same(earlier, request_hash)
+    outbox.add(session, outbox.TRAIN, {"job_id": job.id})
+    failpoint("submit.written")
+    return job
+
+
+def _check_room_in_queue(session: Session, by: Requester) -> None:
+    key = session.get(Key, by.key_id) if by.key_id else None
+    if key is not None and key.max_queued is not None and jobs.queued_with(session, key.id) >= key.max_queued:
+        raise LimitReached(
+            f"this key may have {key.max_queued} jobs waiting (max_queued); wait until one starts, or cancel one"
+        )
 
 
 def _check_parents(session: Session, owner: str, spec: JobSpec) -> None:
@@ -96,10 +143,74 @@ def _check_files(session: Session, owner: str, spec: JobSpec) -> None:
 
 def cancel(session: Session, owner: str | None, job_id: str) -> Job:
     """Ask a job to stop: at once if it waits, else within a step. Asking twice is fine."""
+    return _ask(session, owner, job_id, JobEvent.CANCEL, JobStatus.CANCELLING)
+
+
+def pause(session: Session, owner: str | None, job_id: str) -> Job:
+    """Ask a job to end its step, save and free its device. Asking twice is fine."""
+    return _ask(session, owner, job_id, JobEvent.PAUSE, JobStatus.PAUSING, JobStatus.PAUSED)
+
+
+def resume(session: Session, owner: str | None, job_id: str) -> Job:
+    """Put a paused job back into the queue. Asking twice is fine."""
+    return _ask(session, owner, job_id, JobEvent.RESUME, JobStatus.QUEUED)
+
+
+def _ask(session: Session, owner: str | None, job_id: str, event: JobEvent, *there: JobStatus) -> Job:
     job = jobs.get(session, job_id, owner, lock=True)
-    if job.status != JobStatus.CANCELLING:
-        jobs.move(session, job, JobEvent.CANCEL)
+    if job.status not in there:
+        jobs.move(session, job, event)
     return job
+
+
+def retry(session: Session, by: Requester, job_id: str, sees: str | None, roots: list[Path]) -> Job:
+    """A new job of the same spec, which goes on from where the failed or cancelled one has come to."""
+    earlier = jobs.get(session, job_id, sees, lock=True)
+    if earlier.status not in (JobStatus.FAILED, JobStatus.CANCELLED):
+        raise IllegalMove(f"cannot retry a {earlier.status} job; clone it to run its spec again")
+    spec = JobSpec.model_validate(earlier.spec)
+    made, new = _again(session, by, spec, roots, retry_of=earlier.id)
+    if new:
+        jobs.inherit(session, made, earlier)
+    return made
+
+
+def clone(
+    session: Session, by: Requester, job_id: str, sees: str | None, roots: list[Path], changes: dict[str, Any]
+) -> Job:
+    """A new job, from the start, of the same spec with `changes` merged into it (RFC 7396: null removes a field)."""
+    earlier = jobs.get(session, job_id, sees)
+    spec = JobSpec.model_validate(merged(earlier.spec, changes))
+    return _again(session, by, spec, roots, clone_of=earlier.id)[0]
+
+
+def _again(session: Session, by: Requester, spec: JobSpec, roots: list[Path], **origin: str) -> tuple[Job, bool]:
+    """A job made from another, and whether it was made now."""
+    request_hash = hashlib.sha256(f"{origin}{_hash(spec)}".encode()).hexdigest()
+    found = _earlier(session, by, request_hash)
+    if found is not None:
+        return _same(found, request_hash), False
+    return _add(session, by, spec, roots, request_hash, **origin), True
+
+
+def change(session: Session, owner: str | None, job_id: str, changes: dict[str, Any]) -> Job:
+    """Another name, priority or tags; what runs goes on."""
+    job = jobs.get(session, job_id, owner, lock=True)
+    for name, value in changes.items():
+        setattr(job, name, value)
+    events.add(session, job, "status", {"status": job.status, **changes})
+    return job
+
+
+def delete(session: Session, owner: str | None, job_id: str) -> None:
+    """Forget an ended job, its metrics, samples and checkpoints."""
+    job = jobs.get(session, job_id, owner, lock=True)
+    if job.status not in TERMINAL:
+        raise IllegalMove(f"cannot delete a {job.status} job; cancel it first")
+    children = jobs.unfinished_children(session, job_id)
+    if children:
+        raise Conflict(f"cannot delete job {job_id}: {', '.join(children[:5])} will start from it; cancel that first")
+    jobs.remove(session, job)
 
 
 def create_key(session: Session, owner: str, role: str) -> tuple[Key, str]:

@@ -57,7 +57,7 @@ POINTS: dict[str, str] = {
     "checkpoint.moved": "a checkpoint is in the storage, without a row",
     "checkpoint.recorded": "the row of a checkpoint is written, not committed",
     "checkpoint.forgotten": "the files of superseded checkpoints are deleted",
-    "cancel.passed": "the trainer was told to stop",
+    "stop.passed": "the trainer was told to stop",
     "end.written": "how a job ended is written, not committed",
     "end.committed": "how a job ended is durable; its trainer still runs",
     "release.written": "a job was handed back, not committed",

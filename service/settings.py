@@ -34,6 +34,15 @@ class Settings(BaseSettings):
     poll_seconds: float = Field(
         3.0, alias="HONE_POLL_SECONDS", gt=0, description="how often a worker looks for jobs without being rung"
     )
+    grace_seconds: float = Field(
+        20.0, alias="HONE_GRACE_SECONDS", ge=0, description="how long a worker that stops waits for jobs to save"
+    )
+    silence_seconds: float = Field(
+        120.0,
+        alias="HONE_SILENCE_SECONDS",
+        gt=0,
+        description="how long a trainer may give no sign of life",
+    )
     worker_slots: int = Field(
         1, alias="HONE_WORKER_SLOTS", ge=1, le=64, description="jobs that one worker runs at the same time"
     )

@@ -23,6 +23,7 @@ from service.processes import Child, Pause, Program, Tree, run
 
 ROOT = Path(service.__file__).parents[1]
 READY_SECONDS = 120.0
+WORKER_GRACE = 40.0  # twice what jobs get to save by default (HONE_GRACE_SECONDS)
 CONNECTABLE = {"0.0.0.0": "127.0.0.1", "::": "::1"}
 
 
@@ -70,7 +71,7 @@ class _Service:
         self._start_api(port)
         self._start("dispatcher", "service.dispatcher")
         if self.options.worker:
-            self._start("worker", "celery", "-A", "worker.app", "worker", grace=20.0)
+            self._start("worker", "celery", "-A", "worker.app", "worker", grace=WORKER_GRACE)
         self.data.announce(self.url)
         self.options.ready(self.url, self.data)
         while True:

@@ -12,7 +12,7 @@ from service.dispatcher import Dispatcher
 from service.domain.jobs import Failure, JobStatus
 from service.domain.specs import JobSpec
 from service.embedded import Servers
-from service.persistence import jobs
+from service.persistence import claims, jobs
 from service.persistence.database import Database
 from service.persistence.tables import Job, Outbox
 
@@ -22,7 +22,7 @@ NOBODY = "redis://127.0.0.1:1/0"
 
 def submit(database: Database, spec: JobSpec) -> str:
     with database.transaction() as session:
-        return commands.submit(session, "ada", spec, [], None).id
+        return commands.submit(session, commands.Requester("ada"), spec, []).id
 
 
 def status(database: Database, job_id: str) -> JobStatus:
@@ -41,7 +41,7 @@ def silent(database: Database, spec: Make) -> str:
     """A job whose worker has not been heard of for longer than its lease."""
     job_id = submit(database, spec())
     with database.transaction() as session:
-        jobs.claim(session, "worker-1", 0, lease_seconds=30)
+        claims.claim(session, "worker-1", 0, lease_seconds=30)
         session.execute(update(Job).values(lease_expires_at=datetime.now(UTC) - timedelta(seconds=1)))
     return job_id
 
@@ -64,7 +64,7 @@ def test_without_redis_jobs_that_can_never_start_are_ended(database: Database, s
     parent = submit(database, spec())
     child = submit(database, spec(depends_on=[parent]))
     with database.transaction() as session:
-        job = jobs.claim(session, "worker-1", 0, lease_seconds=30)
+        job = claims.claim(session, "worker-1", 0, lease_seconds=30)
         assert job is not None
         jobs.fail(session, job, Failure(category="user", message="bad rows"))
     one_round(Dispatcher(database, broker.celery(NOBODY)))

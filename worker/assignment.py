@@ -25,6 +25,8 @@ class Claim:
     spec: dict[str, Any]
     owner: str
     devices: list[int]
+    ran_seconds: float = 0.0
+    """Of the attempts before."""
 
 
 def prepare(

@@ -1,5 +1,6 @@
 """Writes what a trainer says into rows. Every write carries its attempt, renews the lease, or raises LeaseLost."""
 
+import math
 import shutil
 import time
 from pathlib import Path
@@ -10,7 +11,7 @@ from service.domain.jobs import Failure, JobEvent, JobStatus
 from service.domain.specs import JobSpec
 from service.failpoints import failpoint
 from service.persistence import events, jobs, metrics, samples
-from service.persistence.database import Database, Session, happened, transaction_id
+from service.persistence.database import Database, Session
 from service.persistence.tables import Job
 from service.storage import Storage
 from worker.assignment import Claim
@@ -45,10 +46,12 @@ class Reporter:
         self._scratch = scratch
         self._lease_seconds = lease_seconds
         self._renewed = time.monotonic()
+        self._reports = 0
         self._pace = Pace()
-        self._unsure: str | None = None
-        """The transaction of a report that is said to have failed. It may have happened: the connection broke."""
-        self._archive = Archive(claim, storage, scratch, JobSpec.model_validate(claim.spec).checkpoint)
+        spec = JobSpec.model_validate(claim.spec)
+        self._time_up = time.monotonic() + (spec.max_seconds or math.inf) - claim.ran_seconds
+        self._max_seconds = spec.max_seconds
+        self._archive = Archive(claim, storage, scratch, spec.checkpoint)
 
     def write(self, heard: list[Heard]) -> JobStatus:
         """One transaction for all of it; with nothing to say, a look at the status, and a beat when it is due."""
@@ -62,15 +65,21 @@ class Reporter:
             return self.fail(Failure(category="infra", message=f"cannot store the checkpoint: {error}", hint=DISK_HINT))
         with self._database.transaction() as session:
             job = self._hold(session)
-            if self._unsure is None or not happened(session, self._unsure):
-                self._unsure = transaction_id(session)
-                self._write_all(session, job, heard, kept)
+            if job.reports == self._reports:  # else it was written, although the server could not say so any more
+                job.reports += 1
+                for one in sorted(heard, key=lambda one: isinstance(one, Failed | Finished | Stopped)):  # the end last
+                    self._write_one(session, job, one, kept)
             status = JobStatus(job.status)
             failpoint("report.written")
         failpoint("report.committed")
-        self._unsure = None
+        self._reports += 1
         self._archive.forget_superseded()
         return status
+
+    @property
+    def out_of_time(self) -> bool:
+        """Whether the job has run for as long as it may."""
+        return time.monotonic() > self._time_up
 
     @property
     def seconds_left(self) -> float:
@@ -89,10 +98,6 @@ class Reporter:
         self._renewed = time.monotonic()
         failpoint("lease.renewed")
         return job
-
-    def _write_all(self, session: Session, job: Job, heard: list[Heard], kept: dict[int, Kept | None]) -> None:
-        for one in sorted(heard, key=lambda one: isinstance(one, Failed | Finished | Stopped)):  # the end is last
-            self._write_one(session, job, one, kept)
 
     def _write_one(self, session: Session, job: Job, one: Heard, kept: dict[int, Kept | None]) -> None:
         match one:
@@ -113,13 +118,18 @@ class Reporter:
                 samples.add(session, job.id, one.step, [_clean(sample.model_dump()) for sample in one.samples])
                 events.add(session, job, "sample", {"step": one.step, "count": len(one.samples)}, one.step)
             case Saved():
-                self._archive.record(session, job, one, kept[one.step])
+                self._saved(session, job, one, kept[one.step])
             case Failed():
-                self._end_badly(session, job, one)
+                self._fail(session, job, Failure.model_validate(one.model_dump(exclude={"kind"})))
             case Finished():
                 self._end(session, job, JobEvent.FINISH)
             case Stopped():
-                self._end(session, job, JobEvent.STOP if job.status == JobStatus.CANCELLING else JobEvent.RELEASE)
+                self._stopped(session, job)
+
+    def _saved(self, session: Session, job: Job, one: Saved, kept: Kept | None) -> None:
+        self._archive.record(session, job, one, kept)
+        if kept is not None:
+            job.restarts = 0  # it gets on: what max_restarts ends is a job that does not
 
     def _started(self, session: Session, job: Job, one: Started) -> None:
         self._pace.start(one.total_steps, one.resumed_step)
@@ -141,36 +151,47 @@ class Reporter:
         job.metrics = {**job.metrics, **told}
         events.add(session, job, "metrics", {"step": one.step, "metrics": told}, one.step)
 
-    def _end(self, session: Session, job: Job, event: JobEvent) -> None:
+    def _end(self, session: Session, job: Job, event: JobEvent, **data: str) -> None:
         told = {"phase": "done", "percent": 100.0} if event == JobEvent.FINISH else {"phase": "stopped"}
         job.progress = {**job.progress, **told, "eta_seconds": None}  # a job may be done before its last step
-        jobs.move(session, job, event)
+        jobs.move(session, job, event, **data)
         failpoint("end.written")
         self.ended = True
 
-    def _end_badly(self, session: Session, job: Job, one: Failed) -> None:
-        jobs.fail(session, job, Failure.model_validate(one.model_dump(exclude={"kind"})))
+    def _stopped(self, session: Session, job: Job) -> None:
+        """The trainer has stopped, or was made to: because somebody asked, its time is up, or its worker stops."""
+        if job.status != JobStatus.RUNNING:
+            self._end(session, job, JobEvent.STOP)
+        elif self.out_of_time:
+            self._fail(session, job, self._timeout())
+        else:
+            self._end(session, job, JobEvent.RELEASE, reason="its worker shut down")
+            failpoint("release.written")
+
+    def _timeout(self) -> Failure:
+        message = f"it has run for {self._max_seconds:g} s, its limit (max_seconds)"
+        hint = "retry goes on from its last checkpoint for as long again; or clone it with a larger max_seconds"
+        return Failure(category="timeout", message=message, hint=hint)
+
+    def _fail(self, session: Session, job: Job, failure: Failure) -> None:
+        """The end, or another try where the fault was ours: a disk that was full has room again some day."""
+        if failure.category == "infra":
+            jobs.lose(session, job, failure)
+        else:
+            jobs.fail(session, job, failure)
         self.ended = True
 
     def fail(self, failure: Failure) -> JobStatus:
-        """End the job badly, for a reason of ours."""
+        """End the attempt badly, for a reason of ours."""
         with self._database.transaction() as session:
             job = self._hold(session)
-            jobs.fail(session, job, failure)
-            self.ended = True
+            self._fail(session, job, failure)
             return JobStatus(job.status)
 
-    def release(self) -> None:
-        """Hand the job back: this worker shuts down."""
+    def cut_off(self) -> None:
+        """It was killed because it did not stop by itself in time."""
         with self._database.transaction() as session:
-            job = self._hold(session)
-            jobs.move(session, job, JobEvent.RELEASE, reason="its worker shut down")
-            failpoint("release.written")
-
-    def stopped(self) -> None:
-        """It was killed because it did not stop by itself."""
-        with self._database.transaction() as session:
-            self._end(session, self._hold(session), JobEvent.STOP)
+            self._stopped(session, self._hold(session))
 
     def lost(self, how: str) -> None:
         """The trainer died without a word."""

@@ -9,14 +9,16 @@ from collections.abc import Callable
 
 from service import beats, logs
 from service.domain.errors import HoneError, LeaseLost, Unavailable
+from service.domain.room import Gpu, Room
+from service.domain.specs import ResourcesSpec
 from service.failpoints import failpoint
-from service.persistence import jobs, workers
+from service.persistence import claims, workers
 from service.persistence.database import Database
 from service.settings import Settings
 from service.storage import Storage
 from worker.assignment import Claim, prepare
 from worker.reporter import Reporter
-from worker.supervisor import supervise
+from worker.supervisor import Patience, supervise
 from worker.trainer_process import TrainerProcess
 
 log = logs.get(__name__)
@@ -33,9 +35,10 @@ class Station:
         self._storage = storage
         self._slots = threading.Semaphore(config.worker_slots)
         self._lock = threading.Lock()
-        self._free_gpus = list(config.worker_gpus)
+        self._room = Room([Gpu(index) for index in config.worker_gpus])
         self._spare: TrainerProcess | None = None
         self._stopping = threading.Event()
+        self._patience = Patience(config.grace_seconds, config.silence_seconds)
         self._jobs: list[threading.Thread] = []
         self._threads = [
             threading.Thread(target=self._poll, name="poll", daemon=True),
@@ -100,13 +103,13 @@ class Station:
 
     def _claim(self) -> Claim | None:
         """One claim at a time, so that two threads do not both count the same GPUs as free."""
-        with self._lock, self._database.transaction() as session:
-            job = jobs.claim(session, self._id, len(self._free_gpus), self._config.lease_seconds)
+        with self._lock:
+            with self._database.transaction() as session:
+                job = claims.claim(session, self._id, self._room.free_gpus, self._config.lease_seconds, self._room.fits)
             if job is None:
                 return None
-            failpoint("claim.written")
-            devices, self._free_gpus = self._free_gpus[: job.gpus], self._free_gpus[job.gpus :]
-            return Claim(job_id=job.id, attempt=job.attempt, spec=dict(job.spec), owner=job.owner, devices=devices)
+            devices = self._room.take(job.id, ResourcesSpec.model_validate(job.spec["resources"]))
+            return Claim(job.id, job.attempt, dict(job.spec), job.owner, devices, job.ran_seconds)
 
     def _run(self, claim: Claim) -> None:
         log.info("claimed", job=claim.job_id, attempt=claim.attempt)
@@ -118,7 +121,7 @@ class Station:
                 return
             with self._trainer() as trainer:
                 failpoint("trainer.spawned")
-                supervise(trainer, assignment, reporter, self._stopping, near_end=self._refill_spare)
+                supervise(trainer, assignment, reporter, self._stopping, self._patience, near_end=self._refill_spare)
         except LeaseLost as error:
             log.warning("stopped: another worker has the job, or nobody should", job=claim.job_id, error=str(error))
         except Unavailable as error:
@@ -129,7 +132,7 @@ class Station:
         finally:
             reporter.close()
             with self._lock:
-                self._free_gpus += claim.devices
+                self._room.give_back(claim.job_id)
             self._refill_spare()
 
     def _give_up(self, reporter: Reporter, how: str) -> None:

@@ -26,6 +26,7 @@ from transformers.models.llama import modeling_llama as _warm  # noqa: F401
 from service.domain.errors import Invalid
 from worker.training import loop
 from worker.training.events import (
+    Alive,
     Assignment,
     Command,
     Event,
@@ -33,12 +34,14 @@ from worker.training.events import (
     Finished,
     Started,
     Step,
+    Stop,
     Stopped,
     encode,
 )
 
 log = logging.getLogger("worker.trainer")
 SUPERVISOR_GONE = 3
+BEAT_SECONDS = 5.0
 DISK = (errno.ENOSPC, errno.EDQUOT, errno.EIO, errno.EROFS)
 
 
@@ -47,7 +50,7 @@ class Inbox:
 
     def __init__(self, stdin: BinaryIO) -> None:
         self._stdin = stdin
-        self._cancelled = threading.Event()
+        self._stop: Stop | None = None
         self._over = threading.Event()
 
     def assignment(self) -> Assignment | None:
@@ -59,9 +62,9 @@ class Inbox:
         """Read on, beside the training."""
         threading.Thread(target=self._read, name="commands", daemon=True).start()
 
-    def cancelled(self) -> bool:
-        """Whether the job was told to stop."""
-        return self._cancelled.is_set()
+    def stop(self) -> Stop | None:
+        """Whether the job was told to stop, and how. Who cancels does not want what a pause saves."""
+        return self._stop
 
     def close(self) -> None:
         """The last event is written: the end of stdin means nothing any more."""
@@ -69,16 +72,16 @@ class Inbox:
 
     def _read(self) -> None:
         for line in self._stdin:
-            if Command.model_validate_json(line).command == "cancel":
-                self._cancelled.set()
+            asked = Command.model_validate_json(line).command
+            self._stop = "cancel" if "cancel" in (asked, self._stop) else asked
         if not self._over.is_set():
             os._exit(SUPERVISOR_GONE)
 
 
-def train(assignment: Assignment, cancelled: Callable[[], bool], say: Callable[[Event], None]) -> None:
+def train(assignment: Assignment, stop: loop.ShouldStop, say: Callable[[Event], None]) -> None:
     """Run the job; whatever goes wrong becomes its last event."""
     try:
-        for event in loop.run(assignment, cancelled):
+        for event in loop.run(assignment, stop):
             _log(event)
             say(event)
     except Exception as error:  # noqa: BLE001 - the docstring says why
@@ -132,11 +135,20 @@ def _log(event: Event) -> None:
 
 
 def _write_to(pipe: TextIO) -> Callable[[Event], None]:
+    lock = threading.Lock()
+
     def say(event: Event) -> None:
-        pipe.write(encode(event))
-        pipe.flush()
+        with lock:
+            pipe.write(encode(event))
+            pipe.flush()
 
     return say
+
+
+def _beat(say: Callable[[Event], None], over: threading.Event) -> None:
+    """Tell the supervisor that this process runs: one that is frozen says nothing."""
+    while not over.wait(BEAT_SECONDS):
+        say(Alive())
 
 
 def main() -> int:
@@ -154,8 +166,13 @@ def main() -> int:
         return 0
     inbox.listen()
     with os.fdopen(descriptor, "w", encoding="utf-8") as pipe:
-        train(assignment, inbox.cancelled, _write_to(pipe))
+        say, over = _write_to(pipe), threading.Event()
+        beat = threading.Thread(target=_beat, args=(say, over), name="beat", daemon=True)
+        beat.start()
+        train(assignment, inbox.stop, say)
         inbox.close()
+        over.set()
+        beat.join()
     return 0
 
 

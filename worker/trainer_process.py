@@ -6,14 +6,16 @@ import signal
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from types import TracebackType
 from typing import IO, Self
 
-from worker.training.events import Assignment, Command, Event, Message, decode, encode
+from worker.training.events import Alive, Assignment, Command, Event, Message, Stop, decode, encode
 
 GRACE_SECONDS = 5.0
+STARTUP_SECONDS = 60.0  # that a trainer may be silent beyond the limit, while it imports torch
 LINE_CHARACTERS = 4000
 
 
@@ -48,6 +50,7 @@ class TrainerProcess:
         finally:
             os.close(writing)
         self._heard: queue.SimpleQueue[Heard | None] = queue.SimpleQueue()
+        self._heard_at = time.monotonic()
         self._open_pipes = 3
         self._readers = [
             self._read(os.fdopen(reading, "rb"), decode),
@@ -67,11 +70,17 @@ class TrainerProcess:
 
     def start(self, assignment: Assignment) -> None:
         """Give it its job."""
+        self._heard_at = time.monotonic() + STARTUP_SECONDS
         self._tell(assignment)
 
-    def cancel(self) -> None:
+    def ask(self, command: Stop) -> None:
         """Ask it to stop at the end of its step."""
-        self._tell(Command(command="cancel"))
+        self._tell(Command(command=command))
+
+    @property
+    def silent_seconds(self) -> float:
+        """Since it last said anything, if only that it lives."""
+        return time.monotonic() - self._heard_at
 
     def hear(self, seconds: float) -> list[Heard] | None:
         """What it said since the last call: waits at most `seconds` for the first; None once all pipes are closed."""
@@ -129,7 +138,10 @@ class TrainerProcess:
         def run() -> None:
             with pipe:
                 for line in pipe:
-                    self._heard.put(parse(line))
+                    self._heard_at = time.monotonic()
+                    one = parse(line)
+                    if not isinstance(one, Alive):
+                        self._heard.put(one)
             self._heard.put(None)
 
         thread = threading.Thread(target=run, daemon=True)

@@ -16,7 +16,7 @@ METRICS = {"rollout": "time/rollout", "length": "policy/completion_length"}
 def main() -> None:
     """Run it, and tell how long the steps took."""
     clock = Clock()
-    for event in run(Assignment.model_validate(read(sys.argv[1])["assignment"]), lambda: False):
+    for event in run(Assignment.model_validate(read(sys.argv[1])["assignment"]), lambda: None):
         if isinstance(event, Step):
             clock.lap(**{name: event.metrics[key] for name, key in METRICS.items() if key in event.metrics})
     clock.write(sys.argv[2])

@@ -5,7 +5,7 @@ from datetime import UTC, datetime
 from fastapi import APIRouter, Response
 
 from service.api.dependencies import Reader, Services, ServicesDep, SessionDep
-from service.persistence import jobs, workers
+from service.persistence import claims, jobs, workers
 from service.schemas import Page, Readiness, WorkerRead
 
 router = APIRouter(tags=["health"])
@@ -32,7 +32,7 @@ def readyz(parts: ServicesDep, response: Response) -> Readiness:
 def _workers_and_queue(parts: Services) -> tuple[int, float | None]:
     with parts.database.transaction() as session:
         alive = len(workers.alive(session, parts.settings.lease_seconds))
-        oldest = jobs.oldest_queued(session)
+        oldest = claims.oldest_queued(session)
     return alive, (datetime.now(UTC) - oldest).total_seconds() if oldest else None
 
 

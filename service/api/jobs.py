@@ -2,22 +2,35 @@
 
 from typing import Annotated, Any
 
-from fastapi import APIRouter, Header, Query, Response
+from fastapi import APIRouter, Body, Depends, Header, Query, Response
+from fastapi.exceptions import RequestValidationError
+from pydantic import ValidationError
 
 from service import commands
 from service.api.dependencies import Reader, ServicesDep, SessionDep, Writer
+from service.commands import Requester
 from service.domain.jobs import JobStatus
 from service.domain.specs import JobSpec
 from service.failpoints import failpoint
 from service.persistence import jobs
 from service.persistence.database import Session
 from service.persistence.tables import Job
-from service.schemas import JobRead, Page
+from service.schemas import JobChange, JobRead, Page
 
 router = APIRouter(prefix="/v1/jobs", tags=["jobs"])
 IdempotencyKey = Annotated[
     str | None, Header(min_length=1, max_length=255, description="a repeated request with it makes no second job")
 ]
+Retries = Annotated[
+    int, Header(alias="x-stainless-retry-count", ge=0, description="as OpenAI's SDKs count; above 0 it is a repetition")
+]
+
+
+async def _requester(identity: Writer, idempotency_key: IdempotencyKey = None, retries: Retries = 0) -> Requester:
+    return Requester(identity.owner, identity.key_id, idempotency_key, repeated=retries > 0)
+
+
+By = Annotated[Requester, Depends(_requester)]
 
 
 def read(session: Session, found: list[Job]) -> list[JobRead]:
@@ -31,13 +44,10 @@ def _columns(job: Job) -> dict[str, Any]:
 
 
 @router.post("", status_code=201)
-def submit_job(
-    spec: JobSpec, identity: Writer, session: SessionDep, parts: ServicesDep, idempotency_key: IdempotencyKey = None
-) -> JobRead:
-    """Queue a training job. Once this has answered, the job is durable."""
+def submit_job(spec: JobSpec, by: By, session: SessionDep, parts: ServicesDep) -> JobRead:
+    """Queue a training job. Once this has answered, the job is durable. A repeated request makes no second job."""
     failpoint("request.read")
-    job = commands.submit(session, identity.owner, spec, parts.settings.model_roots, idempotency_key)
-    return read(session, [job])[0]
+    return read(session, [commands.submit(session, by, spec, parts.settings.model_roots)])[0]
 
 
 @router.get("")
@@ -77,3 +87,53 @@ def cancel_job(job_id: str, identity: Writer, session: SessionDep) -> JobRead:
     """Stop a job: at once if it waits, else within a step; its last checkpoint stays."""
     job = commands.cancel(session, identity.sees, job_id)
     return read(session, [job])[0]
+
+
+@router.post("/{job_id}/pause")
+def pause_job(job_id: str, identity: Writer, session: SessionDep) -> JobRead:
+    """Stop a job for a while: it ends its step, saves and frees its device. One that waits is held back."""
+    return read(session, [commands.pause(session, identity.sees, job_id)])[0]
+
+
+@router.post("/{job_id}/resume")
+def resume_job(job_id: str, identity: Writer, session: SessionDep) -> JobRead:
+    """Queue a paused job again: it goes on where it was, and ends in the same weights as if it had never stopped."""
+    return read(session, [commands.resume(session, identity.sees, job_id)])[0]
+
+
+@router.post("/{job_id}/retry", status_code=201)
+def retry_job(job_id: str, by: By, identity: Writer, session: SessionDep, parts: ServicesDep) -> JobRead:
+    """A new job of the same spec that goes on from the last checkpoint of a failed or cancelled one."""
+    job = commands.retry(session, by, job_id, identity.sees, parts.settings.model_roots)
+    return read(session, [job])[0]
+
+
+@router.post("/{job_id}/clone", status_code=201)
+def clone_job(
+    job_id: str,
+    by: By,
+    identity: Writer,
+    session: SessionDep,
+    parts: ServicesDep,
+    changes: Annotated[dict[str, Any] | None, Body(description="merged into the spec; null removes a field")] = None,
+) -> JobRead:
+    """A new job of the same spec, with some fields changed, from the start."""
+    try:
+        job = commands.clone(session, by, job_id, identity.sees, parts.settings.model_roots, changes or {})
+    except ValidationError as error:  # of the merged spec: as clear as that of a submitted one
+        found = [{**one, "loc": ("body", *one["loc"])} for one in error.errors()]
+        raise RequestValidationError(found, body=changes) from None
+    return read(session, [job])[0]
+
+
+@router.patch("/{job_id}")
+def change_job(job_id: str, changes: JobChange, identity: Writer, session: SessionDep) -> JobRead:
+    """Give a job another name, priority or tags."""
+    job = commands.change(session, identity.sees, job_id, changes.model_dump(exclude_unset=True))
+    return read(session, [job])[0]
+
+
+@router.delete("/{job_id}", status_code=204)
+def delete_job(job_id: str, identity: Writer, session: SessionDep) -> None:
+    """Forget an ended job with its metrics, samples and checkpoints."""
+    commands.delete(session, identity.sees, job_id)

@@ -16,6 +16,7 @@ log = get(__name__)
 STATUSES: dict[type[errors.HoneError], tuple[int, str]] = {
     errors.Invalid: (422, "invalid_request_error"),
     errors.NotFound: (404, "invalid_request_error"),
+    errors.LimitReached: (429, "rate_limit_error"),
     errors.Conflict: (409, "invalid_request_error"),
     errors.Unauthorized: (401, "authentication_error"),
     errors.Forbidden: (403, "permission_error"),
@@ -32,9 +33,9 @@ DOCUMENTED: dict[int | str, dict[str, Any]] = {"default": {"model": ErrorRead, "
 
 
 def answer(status: int, kind: str, message: str, param: str | None = None, code: str | None = None) -> JSONResponse:
-    """An error in the one shape. SDKs retry a 409 unless they are told not to."""
+    """An error in the one shape. SDKs retry a 409 and a 429 unless they are told not to."""
     body = ErrorRead(error=ErrorBody(message=message, type=kind, param=param, code=code))
-    headers = {"x-should-retry": "false"} if status == 409 else {}
+    headers = {"x-should-retry": "false"} if status in (409, 429) else {}
     if status == 401:
         headers["www-authenticate"] = "Bearer"
     return JSONResponse(body.model_dump(), status_code=status, headers=headers)

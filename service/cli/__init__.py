@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from service.cli import jobs, operator, transfer
+from service.cli import jobs, manage, operator, transfer
 from service.cli.errors import Refusing
 
 app = Refusing(
@@ -32,10 +32,19 @@ def hone(
 
 PANELS: dict[str, list[Callable[..., None]]] = {
     "Start": [operator.up, operator.demo],
-    "Jobs": [jobs.submit, jobs.jobs, jobs.show, jobs.watch, jobs.cancel, jobs.logs, jobs.presets],
+    "Jobs": [jobs.submit, jobs.jobs, jobs.show, jobs.watch, jobs.logs, jobs.presets],
+    "Change a job": [
+        manage.cancel,
+        manage.pause,
+        manage.resume,
+        manage.retry,
+        manage.clone,
+        manage.set_,
+        manage.delete,
+    ],
     "Files and checkpoints": [transfer.pull, transfer.upload],
     "Operate": [operator.login, operator.create_key, operator.migrate],
 }
 for panel, commands in PANELS.items():
     for command in commands:
-        app.command(rich_help_panel=panel)(command)
+        app.command(command.__name__.strip("_").replace("_", "-"), rich_help_panel=panel)(command)

@@ -66,7 +66,7 @@ def read_spec(file: Path) -> dict[str, Any]:
 
 def jobs(
     status: Annotated[
-        str | None, typer.Option(help="only these: queued, running, succeeded, failed, cancelled")
+        str | None, typer.Option(help="only these: queued, running, paused, succeeded, failed, cancelled")
     ] = None,
     limit: Annotated[int, typer.Option(min=1, max=100, help="how many, newest first")] = 20,
     url: Url = None,
@@ -103,12 +103,6 @@ def _watch(client: "Client", job_id: str) -> None:
     job = watch(client, job_id)
     if job.status != "succeeded":
         raise typer.Exit(1)
-
-
-def cancel(job_id: JobId, url: Url = None, key: Key = None, data_dir: Data = None) -> None:
-    """Stop a job at its next step; its last checkpoint stays."""
-    with connect(url, key, data_dir) as client:
-        typer.echo(f"{job_id} is {client.jobs.cancel(job_id).status}")
 
 
 def logs(

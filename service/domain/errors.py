@@ -5,6 +5,7 @@ HoneError
   NotFound           no such thing, or not yours to see
   Conflict           the state of a thing forbids the request
     IllegalMove      a job's state has no such way out
+    LimitReached     a key's limit
   Unauthorized       no key, or an unknown one
   Forbidden          a key whose role does not reach so far
   Unavailable        a server that we need does not answer
@@ -47,6 +48,12 @@ class IllegalMove(Conflict):
     """A job's state has no such way out."""
 
     code = "invalid_state"
+
+
+class LimitReached(Conflict):
+    """A key's limit."""
+
+    code = "limit_reached"
 
 
 class Unauthorized(HoneError):

@@ -8,7 +8,7 @@ from sqlalchemy.orm import Session
 
 from service.domain import ids
 from service.domain.errors import NotFound
-from service.persistence.tables import Checkpoint, Job
+from service.persistence.tables import Checkpoint, Garbage, Job
 
 
 def put(
@@ -60,3 +60,17 @@ def superseded(session: Session, job_id: str, keep_last: int) -> list[Checkpoint
     wanted = {int(model.rpartition("-")[2]) for model in session.scalars(from_step)}
     old = of_job(session, job_id)[keep_last:]
     return [row for row in old if not row.best and row.step not in wanted]
+
+
+def remove(session: Session, row: Checkpoint) -> None:
+    """Forget a checkpoint; its files go later, unless another row names them."""
+    session.add(Garbage(storage_key=row.storage_key))
+    session.delete(row)
+
+
+def share(session: Session, row: Checkpoint, job: Job) -> None:
+    """Have another job own the same checkpoint: one more row, the same files."""
+    session.refresh(row, with_for_update={"read": True})  # it must not go before the copy is there
+    copied = {name: getattr(row, name) for name in ("step", "storage_key", "bytes", "best", "metrics", "files")}
+    session.add(Checkpoint(id=ids.new("ckpt_"), job_id=job.id, attempt=0, **copied))
+    session.flush()

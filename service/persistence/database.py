@@ -3,8 +3,8 @@
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
-from sqlalchemy import Text, cast, create_engine, func, select, text
-from sqlalchemy.exc import DBAPIError, OperationalError
+from sqlalchemy import create_engine, text
+from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError
 from sqlalchemy.orm import Session
 
 from service.domain.errors import Unavailable
@@ -14,9 +14,7 @@ __all__ = [
     "Database",
     "Ring",
     "Session",
-    "happened",
     "no_bell",
-    "transaction_id",
     "wake",
     "with_driver",
 ]  # Session: SQLAlchemy is named here only
@@ -31,17 +29,6 @@ def no_bell(channels: set[str]) -> None:
 def wake(session: Session, channel: str) -> None:
     """Tell whoever waits on `channel`, once this transaction has happened."""
     session.info.setdefault(WAKE, set()).add(channel)
-
-
-def transaction_id(session: Session) -> str:
-    """Of this transaction: with it `happened` can tell, later, what a broken connection could not."""
-    return str(session.scalar(select(cast(func.pg_current_xact_id(), Text))))
-
-
-def happened(session: Session, transaction: str) -> bool:
-    """Whether an earlier transaction was committed, whatever its client was told."""
-    status = text("SELECT pg_xact_status(CAST(:id AS xid8))")
-    return session.scalar(status, {"id": transaction}) == "committed"
 
 
 class Database:
@@ -65,7 +52,7 @@ class Database:
             with Session(self._engine, expire_on_commit=False) as session:
                 yield session
                 session.commit()
-        except OperationalError as error:
+        except (OperationalError, InterfaceError) as error:  # the second: a connection that broke a moment ago
             raise Unavailable(f"the database cannot do this now; try again ({error.orig})") from error
         channels: set[str] = session.info.get(WAKE, set())
         if channels:

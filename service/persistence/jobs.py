@@ -1,42 +1,60 @@
 """Jobs: adding, finding and moving them. Every move locks the row, so that two never interleave."""
 
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
-from sqlalchemy import ColumnElement, DateTime, and_, cast, delete, exists, func, or_, select
+from sqlalchemy import DateTime, and_, cast, delete, exists, func, insert, literal, or_, select
+from sqlalchemy.dialects.postgresql import insert as upsert
 from sqlalchemy.orm import Session, aliased
 
 from service.domain import ids
 from service.domain.errors import LeaseLost, NotFound
 from service.domain.jobs import HELD, TERMINAL, Failure, JobEvent, JobStatus, Progress, after
 from service.domain.specs import JobSpec
-from service.persistence import events, outbox
-from service.persistence.tables import Checkpoint, Event, Job, Metric, Sample
+from service.persistence import checkpoints, events, outbox
+from service.persistence.tables import Event, Job, Metric, Sample
+
+REPEAT_MINUTES = 15  # the OpenAI SDK repeats a request within two waits of ten minutes at most, usually of seconds
 
 
-def add(session: Session, owner: str, spec: JobSpec, idempotency_key: str | None) -> Job:
-    """Record a queued job and its first event."""
-    job = Job(
-        id=ids.new("ftjob-"),
-        owner=owner,
-        name=spec.name,
-        status=JobStatus.QUEUED,
-        algorithm=spec.algorithm.type,
-        model=spec.model,
-        spec=spec.model_dump(mode="json"),
-        tags=dict(spec.tags),
-        priority=spec.priority,
-        gpus=spec.resources.gpus,
-        depends_on=spec.depends_on,
-        max_restarts=spec.max_restarts,
-        idempotency_key=idempotency_key,
-        progress=Progress(total_steps=spec.steps).model_dump(),
-        metrics={},
-    )
-    session.add(job)
-    session.flush()
-    session.refresh(job)
-    events.add(session, job, "status", {"status": job.status})
+@dataclass(frozen=True)
+class Origin:
+    """How a job came to be."""
+
+    idempotency_key: str | None = None
+    request_hash: str | None = None
+    key_id: str | None = None
+    retry_of: str | None = None
+    clone_of: str | None = None
+
+
+def add(session: Session, owner: str, spec: JobSpec, origin: Origin) -> Job | None:
+    """Record a queued job and its first event; None if the owner has used the Idempotency-Key at this moment.
+
+    One statement for each row: submits come by the hundred a second.
+    """
+    columns = {
+        "id": ids.new("ftjob-"),
+        "owner": owner,
+        "name": spec.name,
+        "status": JobStatus.QUEUED,
+        "algorithm": spec.algorithm.type,
+        "model": spec.model,
+        "spec": spec.model_dump(mode="json"),
+        "tags": dict(spec.tags),
+        "priority": spec.priority,
+        "gpus": spec.resources.gpus,
+        "depends_on": spec.depends_on,
+        "max_restarts": spec.max_restarts,
+        "progress": Progress(total_steps=spec.steps).model_dump(),
+        "version": 1,
+    }
+    statement = upsert(Job).values(**columns, **vars(origin))
+    unused = statement.on_conflict_do_nothing(index_elements=["owner", "idempotency_key"]).returning(Job)
+    job = session.scalar(unused)
+    if job is not None:
+        events.first(session, job, "status", {"status": job.status})
     return job
 
 
@@ -55,9 +73,31 @@ def version(session: Session, job_id: str, owner: str | None) -> str | None:
 
 
 def by_idempotency_key(session: Session, owner: str, key: str) -> Job | None:
-    """The job that an earlier request with this key made; a request at the same time waits for this one."""
-    session.execute(select(func.pg_advisory_xact_lock(func.hashtextextended(f"{owner}\n{key}", 0))))
+    """The job that an earlier request with this key made."""
     return session.scalar(select(Job).where(Job.owner == owner, Job.idempotency_key == key))
+
+
+def wait_for_the_same(session: Session, owner: str, request_hash: str) -> None:
+    """Let no other request for the same go on until this transaction ends."""
+    _queue_up(session, f"{owner}\n{request_hash}")
+
+
+def by_request_hash(session: Session, owner: str, request_hash: str) -> Job | None:
+    """The newest job of the last minutes that asks for the same."""
+    recent = Job.created_at > func.now() - timedelta(minutes=REPEAT_MINUTES)
+    same = select(Job).where(Job.owner == owner, Job.request_hash == request_hash, recent)
+    return session.scalar(same.order_by(Job.created_at.desc()).limit(1))
+
+
+def _queue_up(session: Session, name: str) -> None:
+    session.execute(select(func.pg_advisory_xact_lock(func.hashtextextended(name, 0))))
+
+
+def queued_with(session: Session, key_id: str) -> int:
+    """How many jobs of a key wait. Requests with that key take turns until this transaction ends."""
+    _queue_up(session, f"queue of {key_id}")
+    waiting = (JobStatus.QUEUED, JobStatus.PAUSED)
+    return session.scalar(select(func.count()).where(Job.key_id == key_id, Job.status.in_(waiting))) or 0
 
 
 def page(
@@ -102,13 +142,22 @@ def move(session: Session, job: Job, event: JobEvent, **data: Any) -> None:
     """Apply an event to a locked job and write the status event that tells of it."""
     job.status = after(job.status, event)
     if job.status not in HELD:
-        job.lease_owner = job.lease_expires_at = None
+        _let_go(session, job)
     if job.status in TERMINAL:
         job.finished_at = now(session)
         _release_children(session, job)
     if job.status == JobStatus.QUEUED:
         outbox.add(session, outbox.TRAIN, {"job_id": job.id})
     events.add(session, job, "status", {"status": job.status, **data})
+
+
+def _let_go(session: Session, job: Job) -> None:
+    """The attempt is over. One that was lost counts until its lease ran out, whenever that was noticed."""
+    if job.attempt_started_at is not None:
+        end = now(session)
+        end = min(end, job.lease_expires_at or end)
+        job.ran_seconds += max(0.0, (end - job.attempt_started_at).total_seconds())
+    job.lease_owner = job.lease_expires_at = job.attempt_started_at = None
 
 
 def fail(session: Session, job: Job, failure: Failure) -> None:
@@ -141,43 +190,49 @@ def orphans(session: Session) -> list[tuple[Job, Job]]:
     return list(first.values())
 
 
-def _startable() -> ColumnElement[bool]:
-    """Queued, and waiting for nothing but a worker."""
-    parent = aliased(Job)
-    unfinished = exists().where(parent.id == func.any(Job.depends_on), parent.status != JobStatus.SUCCEEDED)
-    return and_(
-        Job.status == JobStatus.QUEUED, or_(Job.not_before.is_(None), Job.not_before <= func.now()), ~unfinished
-    )
-
-
-def claim(session: Session, worker: str, free_gpus: int, lease_seconds: float) -> Job | None:
-    """Take the best queued job that fits: priority, then age. What is beyond its checkpoint goes."""
-    query = (
-        select(Job)
-        .where(_startable(), Job.gpus <= free_gpus)
-        .order_by(Job.priority.desc(), Job.created_at)
-        .limit(1)
-        .with_for_update(skip_locked=True, of=Job)
-    )
-    job = session.scalar(query)
-    if job is None:
-        return None
-    job.attempt += 1
-    job.lease_owner = worker
-    job.lease_expires_at = now(session) + timedelta(seconds=lease_seconds)
-    job.started_at = job.started_at or now(session)
-    rewind(session, job)
-    move(session, job, JobEvent.CLAIM, attempt=job.attempt, worker=worker)
-    return job
-
-
 def rewind(session: Session, job: Job) -> None:
     """Remove what an earlier attempt reported beyond the step that this one starts from."""
-    step = session.scalar(select(func.max(Checkpoint.step)).where(Checkpoint.job_id == job.id))
+    newest = checkpoints.choose(session, job.id, "latest")
+    step = newest.step if newest else None
     at_start = -1 if step is None else step  # without a checkpoint the evaluation at step 0 is repeated too
+    job.metrics = dict(newest.metrics) if newest else {}
     for table in (Metric, Sample, Event):
         session.execute(delete(table).where(table.job_id == job.id, table.step > at_start))
     job.progress = {**job.progress, "step": step or 0, "phase": "starting", "eta_seconds": None}
+
+
+def inherit(session: Session, job: Job, earlier: Job) -> None:
+    """Have a new job start where an earlier one of the same spec has come to: its checkpoints, and the metrics and
+    samples up to the newest of them. The files are shared.
+    """
+    found = checkpoints.of_job(session, earlier.id)
+    if not found:
+        return
+    for row in found:
+        checkpoints.share(session, row, job)
+    step = found[0].step
+    for table in (Metric, Sample):
+        names = [column.name for column in table.__table__.columns if column.name not in ("job_id", "id")]
+        rows = select(literal(job.id), *(table.__table__.c[name] for name in names))
+        rows = rows.where(table.job_id == earlier.id, table.step <= step).order_by(table.created_at)
+        session.execute(insert(table).from_select(["job_id", *names], rows))
+    for preview in events.page(session, earlier.id, 0, 10, ["preview"]):
+        events.add(session, job, "preview", preview.data)
+    job.metrics = dict(found[0].metrics)
+    job.progress = {**job.progress, "step": step}
+
+
+def remove(session: Session, job: Job) -> None:
+    """Forget an ended job with all that belongs to it."""
+    for row in checkpoints.of_job(session, job.id):
+        checkpoints.remove(session, row)
+    session.delete(job)
+
+
+def unfinished_children(session: Session, job_id: str) -> list[str]:
+    """Jobs that still need this one."""
+    query = select(Job.id).where(Job.depends_on.contains([job_id]), Job.status.not_in(TERMINAL))
+    return list(session.scalars(query.order_by(Job.created_at)))
 
 
 def peek(session: Session, job_id: str, attempt: int) -> JobStatus:
@@ -222,11 +277,6 @@ def lose(session: Session, job: Job, failure: Failure) -> None:
 def backoff_seconds(restarts: int) -> float:
     """The first restart is at once: a killed worker should cost seconds. Later ones wait 2, 4, 8 ... 60 s."""
     return 0.0 if restarts <= 1 else min(60.0, 2.0 ** (restarts - 1))
-
-
-def oldest_queued(session: Session) -> datetime | None:
-    """When the job was made that has waited longest for a worker; one that waits for a parent does not count."""
-    return session.scalar(select(func.min(Job.created_at)).where(_startable()))
 
 
 def held_by(session: Session, workers: list[str]) -> dict[str, list[str]]:

@@ -108,6 +108,8 @@ class Job(Created, Base):
     lease_expires_at: Mapped[datetime | None]
     not_before: Mapped[datetime | None]
     attempt_started_at: Mapped[datetime | None]
+    reports: Mapped[int] = mapped_column(server_default=text("0"))
+    """How many the current attempt has written."""
     ran_seconds: Mapped[float] = mapped_column(server_default=text("0"))
     """By attempts that have ended."""
 
@@ -129,6 +131,7 @@ class Job(Created, Base):
         Index("ix_jobs_owner_request_hash", "owner", "request_hash"),
         Index("ix_jobs_depends_on", "depends_on", postgresql_using="gin", postgresql_where=text("status = 'queued'")),
         Index("ix_jobs_finished_at", "finished_at"),
+        Index("ix_jobs_created_at_id", "created_at", "id"),
     )
 
 

@@ -10,7 +10,7 @@ from service.failpoints import POINTS, STORAGE
 
 pytestmark = [pytest.mark.faults, pytest.mark.timeout(400)]
 Arm = Callable[[str], None]
-ASKED = {"cancel.passed", "release.written"}
+ASKED = {"stop.passed", "release.written"}
 """Reached only when somebody asks for it."""
 LOST = {"lost.found", "lost.committed"}
 """Reached only when something else has killed a worker."""

@@ -156,7 +156,7 @@ def test_a_full_storage_fails_the_job_with_the_reason_and_the_service_goes_on(
 def test_a_worker_that_starts_without_redis_works_all_the_same(embedded: Servers, database: Database) -> None:
     with database.transaction() as session:
         spec = JobSpec.model_validate(TINY | {"steps": 1})
-        job_id = commands.submit(session, "ada", spec, [], None).id
+        job_id = commands.submit(session, commands.Requester("ada"), spec, []).id
     with tempfile.TemporaryDirectory() as folder:
         environment = {
             "DATABASE_URL": embedded.database_url,

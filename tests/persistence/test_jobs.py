@@ -10,7 +10,7 @@ from service import commands
 from service.domain.errors import LeaseLost
 from service.domain.jobs import Failure, JobEvent, JobStatus
 from service.domain.specs import JobSpec
-from service.persistence import checkpoints, events, jobs, metrics
+from service.persistence import checkpoints, claims, events, jobs, metrics
 from service.persistence.database import Database
 from service.persistence.tables import Event, Job, Metric, Outbox
 
@@ -20,12 +20,12 @@ LOST = Failure(category="lost", message="silence")
 
 def submit(database: Database, spec: JobSpec, key: str | None = None) -> str:
     with database.transaction() as session:
-        return commands.submit(session, "ada", spec, [], key).id
+        return commands.submit(session, commands.Requester("ada", idempotency_key=key), spec, []).id
 
 
 def claim(database: Database, gpus: int = 0) -> Job | None:
     with database.transaction() as session:
-        return jobs.claim(session, "worker-1", gpus, lease_seconds=30)
+        return claims.claim(session, "worker-1", gpus, lease_seconds=30)
 
 
 def test_a_submitted_job_has_a_first_event_and_a_bell(database: Database, spec: Make) -> None:
@@ -37,7 +37,7 @@ def test_a_submitted_job_has_a_first_event_and_a_bell(database: Database, spec: 
 
 def test_a_failed_submit_leaves_neither_job_nor_bell(database: Database, spec: Make) -> None:
     with pytest.raises(RuntimeError), database.transaction() as session:
-        commands.submit(session, "ada", spec(), [], None)
+        commands.submit(session, commands.Requester("ada"), spec(), [])
         raise RuntimeError("the process died here")
     with database.transaction() as session:
         assert session.scalar(select(func.count()).select_from(Job)) == 0
@@ -53,8 +53,8 @@ def test_higher_priority_then_older_is_claimed_first(database: Database, spec: M
 def test_a_job_locked_by_one_claim_is_not_seen_by_another(database: Database, spec: Make) -> None:
     first, second = submit(database, spec()), submit(database, spec())
     with database.transaction() as one, database.transaction() as other:
-        taken = jobs.claim(one, "worker-1", 0, 30)
-        also = jobs.claim(other, "worker-2", 0, 30)
+        taken = claims.claim(one, "worker-1", 0, 30)
+        also = claims.claim(other, "worker-2", 0, 30)
         assert taken and also and {taken.id, also.id} == {first, second}
 
 

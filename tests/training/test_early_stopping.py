@@ -82,7 +82,7 @@ def _job(assign: Assign, stopping: dict[str, Any], resume_from: str | None = Non
 
 
 def _run(assignment: Assignment) -> list[Event]:
-    return list(loop.run(assignment, lambda: False))
+    return list(loop.run(assignment, lambda: None))
 
 
 def _of(kind: type[Kind], events: list[Event]) -> list[Kind]:
@@ -131,5 +131,5 @@ def test_a_job_that_had_ended_early_does_no_more_steps_when_it_is_resumed(assign
 def test_an_unknown_metric_ends_the_job_before_its_first_step(assign: Assign) -> None:
     seen: list[Event] = []
     with pytest.raises(Invalid, match=r"early_stopping\.metric is 'eval/acuracy'") as refusal:
-        seen.extend(loop.run(_job(assign, NEVER_BETTER | {"metric": "eval/acuracy"}), lambda: False))
+        seen.extend(loop.run(_job(assign, NEVER_BETTER | {"metric": "eval/acuracy"}), lambda: None))
     assert refusal.value.param == "early_stopping.metric" and not _of(Step, seen)

@@ -18,7 +18,7 @@ FAST = {"learning_rate": 3e-3, "schedule": "constant"}
 
 
 def _steps(assignment: Assignment) -> list[dict[str, float]]:
-    return [event.metrics for event in loop.run(assignment, lambda: False) if isinstance(event, Step)]
+    return [event.metrics for event in loop.run(assignment, lambda: None) if isinstance(event, Step)]
 
 
 def _places(letters: str, count: int) -> list[dict[str, Any]]:
@@ -99,7 +99,7 @@ FILES = {
 def test_sft_learns_to_copy_and_to_reverse(assign: Assign, tmp_path: Path, task: str, steps: int, seed: int) -> None:
     optimizer = {"learning_rate": 3e-3, "warmup_steps": 10}
     made = assign("sft", steps=steps, seed=seed, optimizer=optimizer, algorithm_changes={"batch_size": 64}, **FILES)
-    events = list(loop.run(_on(task, made, tmp_path, seed), lambda: False))
+    events = list(loop.run(_on(task, made, tmp_path, seed), lambda: None))
     accuracy = [event.metrics["eval/accuracy"] for event in events if isinstance(event, Evaluated)]
     assert accuracy[0] == 0 and accuracy[-1] >= 0.95
 
@@ -134,7 +134,7 @@ def weak(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactor
         models={"tiny": "tiny"},
         files={"file-sums": file},
     )
-    (saved,) = [event for event in loop.run(assignment, lambda: False) if isinstance(event, Saved)]
+    (saved,) = [event for event in loop.run(assignment, lambda: None) if isinstance(event, Saved)]
     return seed, file, saved.directory
 
 

@@ -16,6 +16,7 @@ from worker.training.events import (
     Sampled,
     Saved,
     Step,
+    Stop,
     Stopped,
 )
 from worker.training.models import Policy
@@ -25,7 +26,7 @@ Kind = TypeVar("Kind")
 EVAL = {"source": "linear-algebra", "style": "symbolic", "size": 3, "seed": 2}
 
 
-def _run(assignment: Assignment, should_stop: Callable[[], bool] = lambda: False) -> list[Event]:
+def _run(assignment: Assignment, should_stop: loop.ShouldStop = lambda: None) -> list[Event]:
     return list(loop.run(assignment, should_stop))
 
 
@@ -95,14 +96,28 @@ def test_every_metric_has_an_entry_in_the_table(assign: Assign) -> None:
 def test_a_cancel_stops_after_the_step_and_writes_no_checkpoint(assign: Assign) -> None:
     asked = []
 
-    def should_stop() -> bool:
+    def should_stop() -> Stop | None:
         asked.append(True)
-        return len(asked) == 3  # before the first step, after it, after the second
+        return "cancel" if len(asked) == 3 else None  # before the first step, after it, after the second
 
     events = _run(assign("sft", checkpoint={"every": 2}), should_stop)
     assert len(_of(Step, events)) == 2
     assert isinstance(events[-1], Stopped) and events[-1].step == 2
     assert not _of(Saved, events)
+
+
+def test_a_pause_saves_after_the_step_and_the_rest_ends_in_the_same_weights(assign: Assign) -> None:
+    asked: list[Stop | None] = [None, None, "pause"]
+    whole = _run(assign("sft", steps=4))
+    paused = _run(assign("sft", steps=4), lambda: asked.pop(0))
+    (saved,) = _of(Saved, paused)
+    assert saved.step == 2 and isinstance(paused[-1], Stopped)
+    rest = _run(assign("sft", steps=4, resume_from=saved.directory))
+    assert _weights(_of(Saved, whole)[-1]) == _weights(_of(Saved, rest)[-1])
+
+
+def _weights(saved: Saved) -> bytes:
+    return (Path(saved.directory) / "model.safetensors").read_bytes()
 
 
 def test_nan_stops_at_once_and_names_the_metric(assign: Assign, policy: Policy, tmp_path: Path) -> None:

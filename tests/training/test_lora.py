@@ -217,7 +217,7 @@ def test_resuming_with_adapters_ends_in_the_same_bits_as_never_stopping(
 
     def run(resume_from: str | None = None) -> list[Event]:
         assignment = assign(algorithm, resume_from=resume_from, **changes)
-        return list(loop.run(assignment.model_copy(update={"files": {"file-pairs": str(pairs)}}), lambda: False))
+        return list(loop.run(assignment.model_copy(update={"files": {"file-pairs": str(pairs)}}), lambda: None))
 
     whole = run()
     middle, end = (event for event in whole if isinstance(event, Saved))

@@ -266,7 +266,7 @@ def test_an_exported_model_does_not_know_of_it(policy: Policy, tmp_path: Path) -
 def test_a_job_has_the_same_losses_with_and_without_packing(assign: Callable[..., Assignment], algorithm: str) -> None:
     losses = []
     for packed in (True, False):
-        events = run(assign(algorithm, steps=2, packing=packed), should_stop=lambda: False)
+        events = run(assign(algorithm, steps=2, packing=packed), should_stop=lambda: None)
         losses.append([event.metrics["train/loss"] for event in events if isinstance(event, Step)])
     assert len(losses[0]) == 2
     assert losses[0] == pytest.approx(losses[1], abs=1e-5)

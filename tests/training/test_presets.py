@@ -56,7 +56,7 @@ def test_a_preset_takes_a_step_and_leaves_a_model(name: str, assign: Assign, row
     from worker.training.loop import run
 
     assignment = assign("sft").model_copy(update={"spec": small(name), "files": {"file-1": str(rows)}})
-    events = list(run(assignment, should_stop=lambda: False))
+    events = list(run(assignment, should_stop=lambda: None))
     [step] = [event for event in events if isinstance(event, Step)]
     assert all(math.isfinite(value) for value in step.metrics.values())
     assert step.metrics["train/grad_norm"] >= 0 and step.metrics["train/tokens"] > 0

@@ -64,11 +64,11 @@ def test_long_texts_are_shown_without_their_middle(setup: Make) -> None:
 
 
 def test_a_job_says_it_once_before_its_first_step(assign: Callable[..., Assignment]) -> None:
-    events = list(loop.run(assign("sft", steps=2), lambda: False))
+    events = list(loop.run(assign("sft", steps=2), lambda: None))
     place = next(place for place, event in enumerate(events) if isinstance(event, Started))
     told = events[place + 1]
     assert isinstance(told, Previewed) and len(told.rows) == 3
     assert decode(encode(told)) == told
     saved = next(event for event in events if isinstance(event, Saved))
-    again = loop.run(assign("sft", steps=2, resume_from=saved.directory), lambda: False)
+    again = loop.run(assign("sft", steps=2, resume_from=saved.directory), lambda: None)
     assert not any(isinstance(event, Previewed) for event in again)

@@ -37,7 +37,7 @@ def _likely_to_stop(folder: Any) -> str:
 def test_right_responses_become_completions(assign: Assign, tmp_path_factory: pytest.TempPathFactory) -> None:
     made = assign("sft", steps=2, **_spec(), algorithm_changes={"batch_size": 2})
     made.models = {"tiny": _likely_to_stop(tmp_path_factory.mktemp("model"))}
-    events = list(loop.run(made, lambda: False))
+    events = list(loop.run(made, lambda: None))
     (said,) = [event.message for event in events if isinstance(event, Warned)]
     assert said.startswith("rejection sampling kept ") and said.endswith("of 12 prompts")
     (preview,) = [event for event in events if isinstance(event, Previewed)]
@@ -52,7 +52,7 @@ def test_each_attempt_makes_the_same_rows(assign: Assign, tmp_path_factory: pyte
     def train(resume_from: str | None = None) -> tuple[str, list[float]]:
         made = assign("sft", steps=4, checkpoint={"every": 2}, **_spec(), algorithm_changes={"batch_size": 2})
         made.models, made.resume_from = {"tiny": model}, resume_from
-        events = list(loop.run(made, lambda: False))
+        events = list(loop.run(made, lambda: None))
         saved = next(event.directory for event in events if isinstance(event, Saved))
         return saved, [event.metrics["train/loss"] for event in events if isinstance(event, Step)]
 
@@ -62,5 +62,5 @@ def test_each_attempt_makes_the_same_rows(assign: Assign, tmp_path_factory: pyte
 
 def test_if_nothing_is_right_the_job_says_so(assign: Assign) -> None:
     with pytest.raises(Invalid, match="none of 12 x 16 responses earned; lower it") as caught:
-        list(loop.run(assign("sft", **(_spec() | {"rewards": _rewards("^$never")})), lambda: False))
+        list(loop.run(assign("sft", **(_spec() | {"rewards": _rewards("^$never")})), lambda: None))
     assert caught.value.param == "dataset.min_reward"

@@ -52,7 +52,7 @@ def _of(kind: type[Kind], events: list[Event]) -> list[Kind]:
 
 
 def _run(assignment: Assignment) -> list[Event]:
-    return list(loop.run(assignment, lambda: False))
+    return list(loop.run(assignment, lambda: None))
 
 
 def _weights(path: Path) -> dict[str, str]:
@@ -104,7 +104,7 @@ def test_a_death_between_the_updates_of_a_step_changes_nothing(
     _die_in_update(monkeypatch, update)
     died: list[Event] = []
     with pytest.raises(SystemError):
-        for event in loop.run(assign(algorithm, **reuse), lambda: False):
+        for event in loop.run(assign(algorithm, **reuse), lambda: None):
             died.append(event)
     monkeypatch.undo()
     (saved,) = _of(Saved, died)

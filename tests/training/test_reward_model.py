@@ -77,7 +77,7 @@ def train(assign: Callable[..., Assignment], tmp_path: Path) -> Callable[..., li
         sources = {"dataset": {"source": "file-1"}, "eval_dataset": {"source": "file-2"}}
         assignment = assign("reward_model", **(sources | changes))
         assignment.files = files
-        return list(loop.run(assignment, lambda: False))
+        return list(loop.run(assignment, lambda: None))
 
     return run
 

@@ -57,7 +57,7 @@ def reward_model(tmp_path_factory: pytest.TempPathFactory) -> str:
     assignment = Assignment(
         job_id="ftjob-1", attempt=1, spec=spec, directory=str(folder), models={"tiny": "tiny"}, files=files
     )
-    events = list(loop.run(assignment, lambda: False))
+    events = list(loop.run(assignment, lambda: None))
     return next(event.directory for event in events if isinstance(event, Saved))
 
 
@@ -189,7 +189,7 @@ def test_training_on_it_raises_the_score(
     )
     assignment.models[NAME] = reward_model
     assignment.files = {name: str(tmp_path / name) for name in ("file-1", "file-2")}
-    events = list(loop.run(assignment, lambda: False))
+    events = list(loop.run(assignment, lambda: None))
     steps = [event.metrics for event in events if isinstance(event, Step)]
     scores = [metrics["reward/reward_model"] for metrics in steps]
     assert scores == [metrics["policy/reward"] for metrics in steps]

@@ -9,7 +9,7 @@ from sqlalchemy import select
 from service import commands
 from service.domain.jobs import JobStatus, Progress
 from service.domain.specs import JobSpec
-from service.persistence import checkpoints, events, jobs
+from service.persistence import checkpoints, claims, events
 from service.persistence.database import Database
 from service.persistence.tables import Job
 from service.storage import Storage
@@ -24,8 +24,8 @@ REASON = "ended early after step 4: eval/loss was best, 1.5, at step 2, and no b
 
 def _reporter(database: Database, spec: JobSpec, tmp_path: Path) -> Reporter:
     with database.transaction() as session:
-        commands.submit(session, "ada", spec, [], None)
-        job = jobs.claim(session, "worker-1", 0, lease_seconds=30)
+        commands.submit(session, commands.Requester("ada"), spec, [])
+        job = claims.claim(session, "worker-1", 0, lease_seconds=30)
         assert job is not None
         claim = Claim(job.id, job.attempt, job.spec, job.owner, [])
     storage = Storage(str(tmp_path / "storage"), tmp_path / "cache")

@@ -10,7 +10,7 @@ from service import commands, failpoints
 from service.domain.errors import LeaseLost, Unavailable
 from service.domain.jobs import Failure, JobStatus
 from service.domain.specs import JobSpec
-from service.persistence import jobs
+from service.persistence import claims, jobs
 from service.persistence.database import Database
 from service.persistence.tables import Event, Job
 from service.storage import Storage
@@ -29,8 +29,8 @@ HEARD: list[Heard] = [
 @pytest.fixture
 def reporter(database: Database, spec: Make, tmp_path: Path) -> Reporter:
     with database.transaction() as session:
-        commands.submit(session, "ada", spec(), [], None)
-        job = jobs.claim(session, "worker-1", 0, lease_seconds=30)
+        commands.submit(session, commands.Requester("ada"), spec(), [])
+        job = claims.claim(session, "worker-1", 0, lease_seconds=30)
         assert job is not None
         claim = Claim(job.id, job.attempt, job.spec, job.owner, [])
     storage = Storage(str(tmp_path / "storage"), tmp_path / "cache")

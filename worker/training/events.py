@@ -34,10 +34,20 @@ class Assignment(Message):
     """Indices of the GPUs that this job may use; none means the CPU."""
 
 
-class Command(Message):
-    """A later line: stop at the end of this step."""
+Stop = Literal["cancel", "pause"]
+"""Why a trainer is to stop at the end of its step: for ever, or to go on later from what it saves."""
 
-    command: Literal["cancel"]
+
+class Command(Message):
+    """A later line: stop at the end of this step; to pause is to save first."""
+
+    command: Stop
+
+
+class Alive(Message):
+    """A sign of life, said every few seconds whatever the training does."""
+
+    kind: Literal["alive"] = "alive"
 
 
 class Started(Message):
@@ -165,7 +175,7 @@ class Stopped(Message):
 
 
 Event = Annotated[
-    Started | Previewed | Phase | Step | Evaluated | Sampled | Saved | Warned | Failed | Finished | Stopped,
+    Alive | Started | Previewed | Phase | Step | Evaluated | Sampled | Saved | Warned | Failed | Finished | Stopped,
     Field(discriminator="kind"),
 ]
 _adapter: TypeAdapter[Event] = TypeAdapter(Event)

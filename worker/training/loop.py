@@ -1,6 +1,6 @@
 """The one loop: it knows steps, evaluations, checkpoints and resuming, and says what happened to whoever listens.
 
-for event in run(assignment, should_stop=lambda: False):
+for event in run(assignment, should_stop=lambda: None):
     print(event)
 """
 
@@ -28,6 +28,7 @@ from worker.training.events import (
     Saved,
     Started,
     Step,
+    Stop,
     Stopped,
     Warned,
 )
@@ -37,7 +38,8 @@ from worker.training.rewards.pool import RewardPool
 from worker.training.setup import Algorithm, Evaluator, Setup, State
 from worker.training.watch import Watch
 
-ShouldStop = Callable[[], bool]
+ShouldStop = Callable[[], Stop | None]
+"""Asked before each step: None to go on."""
 
 
 def run(assignment: Assignment, should_stop: ShouldStop) -> Iterator[Event]:
@@ -99,10 +101,10 @@ class _Loop:
                 yield from self._warnings()
                 yield _broken(error, step)
                 return
-            stop = step < self._spec.steps and should_stop()
-            if not stop:
-                yield from self._after(step)
-        yield Stopped(step=step) if stop else Finished()
+            stop = should_stop() if step < self._spec.steps else None
+            if stop != "cancel":
+                yield from self._after(step, pausing=stop == "pause")
+        yield Stopped(step=step) if stop and not self._ended_early else Finished()
 
     def _started(self, step: int) -> Started:
         policy = self._setup.policy
@@ -130,12 +132,12 @@ class _Loop:
             if not math.isfinite(value):
                 raise NotFinite(name, value, None)
 
-    def _after(self, step: int) -> Iterator[Event]:
+    def _after(self, step: int, *, pausing: bool) -> Iterator[Event]:
         """What is due after a step: evaluation first, so that the checkpoint carries its metrics."""
         last = step == self._spec.steps
         if last or _due(step, self._spec.evaluation.every):
             yield from self._evaluate(step)
-        if last or self._ended_early or _due(step, self._spec.checkpoint.every):
+        if last or pausing or self._ended_early or _due(step, self._spec.checkpoint.every):
             yield Phase(phase="saving")
             path = checkpoint.save(self._directory, self._snapshot(step))
             yield Saved(step=step, directory=str(path), metrics=self._metrics)

@@ -1,0 +1,112 @@
+"""Which job is taken, and within which limits."""
+
+from collections.abc import Callable
+
+from service import commands
+from service.commands import Requester
+from service.domain.jobs import JobEvent
+from service.domain.specs import JobSpec
+from service.persistence import claims, jobs
+from service.persistence.database import Database
+from service.persistence.tables import Job, Key
+
+Make = Callable[..., JobSpec]
+
+
+def submit(database: Database, spec: JobSpec, owner: str = "ada", key_id: str | None = None) -> str:
+    with database.transaction() as session:
+        return commands.submit(session, Requester(owner, key_id), spec, []).id
+
+
+def claim(database: Database, gpus: int = 0, fits: claims.Fits = lambda _: True) -> str | None:
+    with database.transaction() as session:
+        job = claims.claim(session, "worker-1", gpus, lease_seconds=30, fits=fits)
+        return job.id if job else None
+
+
+def key(database: Database, **limits: int) -> str:
+    with database.transaction() as session:
+        made, _ = commands.create_key(session, "ada", "member")
+        for name, value in limits.items():
+            setattr(made, name, value)
+        return made.id
+
+
+def test_the_owner_who_runs_least_comes_first(database: Database, spec: Make) -> None:
+    ada = [submit(database, spec(), "ada") for _ in range(3)]
+    bob = [submit(database, spec(), "bob") for _ in range(2)]
+    assert [claim(database) for _ in range(5)] == [ada[0], bob[0], ada[1], bob[1], ada[2]]
+
+
+def test_priority_comes_before_fairness(database: Database, spec: Make) -> None:
+    ada = [submit(database, spec(priority=1), "ada") for _ in range(2)]
+    submit(database, spec(), "bob")
+    assert [claim(database), claim(database)] == ada
+
+
+def test_devices_count_for_fairness(database: Database, spec: Make) -> None:
+    big = submit(database, spec(resources={"gpus": 4}), "ada")
+    assert claim(database, gpus=4) == big
+    bob = submit(database, spec(), "bob")
+    assert claim(database) == bob
+    submit(database, spec(), "ada")
+    again = submit(database, spec(), "bob")
+    assert claim(database) == again
+
+
+def test_a_job_that_does_not_fit_lets_those_behind_it_pass(database: Database, spec: Make) -> None:
+    for _ in range(claims.BATCH + 1):
+        submit(database, spec(resources={"memory_gb": 100}))
+    small = submit(database, spec())
+    assert claim(database, fits=lambda wanted: wanted.memory_gb is None) == small
+    assert claim(database, fits=lambda wanted: wanted.memory_gb is None) is None
+
+
+def test_a_key_runs_no_more_jobs_than_it_may(database: Database, spec: Make) -> None:
+    limited = key(database, max_running=1)
+    first, second = (submit(database, spec(), key_id=limited) for _ in range(2))
+    free = submit(database, spec())
+    assert [claim(database), claim(database), claim(database)] == [first, free, None]
+    with database.transaction() as session:
+        jobs.move(session, jobs.hold(session, first, 1, 30), JobEvent.FINISH)
+    assert claim(database) == second
+
+
+def test_a_key_gets_no_more_gpus_than_it_may(database: Database, spec: Make) -> None:
+    limited = key(database, max_gpus=2)
+    first, _ = (submit(database, spec(resources={"gpus": 2}), key_id=limited) for _ in range(2))
+    small = submit(database, spec(), key_id=limited)
+    assert [claim(database, 8), claim(database, 8), claim(database, 8)] == [first, small, None]
+
+
+def test_two_claims_at_once_keep_a_limit(database: Database, spec: Make) -> None:
+    limited = key(database, max_running=1)
+    for _ in range(2):
+        submit(database, spec(), key_id=limited)
+    with database.transaction() as one, database.transaction() as other:
+        taken = claims.claim(one, "worker-1", 0, 30)
+        assert taken is not None and claims.claim(other, "worker-2", 0, 30) is None
+
+
+def test_a_job_outlives_its_key(database: Database, spec: Make) -> None:
+    limited = key(database, max_running=0)
+    job_id = submit(database, spec(), key_id=limited)
+    assert claim(database) is None
+    with database.transaction() as session:
+        session.delete(session.get_one(Key, limited))
+    assert claim(database) == job_id
+
+
+def test_running_time_adds_up_over_attempts(database: Database, spec: Make) -> None:
+    job_id = submit(database, spec())
+    for attempt in (1, 2):
+        claim(database)
+        with database.transaction() as session:
+            job = jobs.hold(session, job_id, attempt, 30)
+            assert job.attempt_started_at is not None
+            job.attempt_started_at = job.attempt_started_at.replace(year=job.attempt_started_at.year - 1)
+            before = job.ran_seconds
+            jobs.move(session, job, JobEvent.RELEASE)
+            assert job.ran_seconds - before > 300 * 86_400
+    with database.transaction() as session:
+        assert session.get_one(Job, job_id).attempt_started_at is None

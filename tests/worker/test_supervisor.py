@@ -1,0 +1,170 @@
+"""A real trainer under a real supervisor, its rows in a real PostgreSQL."""
+
+import os
+import signal
+import threading
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from service import commands
+from service.commands import Requester
+from service.domain.jobs import JobStatus
+from service.domain.specs import JobSpec
+from service.persistence import checkpoints, claims, jobs, metrics
+from service.persistence.database import Database
+from service.persistence.tables import Job
+from service.storage import Storage
+from worker.assignment import Claim, prepare
+from worker.reporter import Reporter
+from worker.supervisor import Patience, supervise
+from worker.trainer_process import TrainerProcess
+
+Make = Callable[..., JobSpec]
+LONG = 100_000
+PATIENT = Patience(grace=20, silence=60)
+
+
+@dataclass
+class Run:
+    """An attempt in a thread of its own, as the station has it."""
+
+    database: Database
+    job_id: str
+    trainer: TrainerProcess
+    stopping: threading.Event
+    thread: threading.Thread
+
+    def job(self) -> Job:
+        with self.database.transaction() as session:
+            return jobs.get(session, self.job_id, None)
+
+    def until(self, over: Callable[[Job], bool]) -> Job:
+        deadline = time.monotonic() + 60
+        while time.monotonic() < deadline:
+            job = self.job()
+            if over(job):
+                return job
+            time.sleep(0.05)
+        raise AssertionError(f"{job.status} {job.progress} {job.failure}")
+
+    def ask(self, command: Callable[..., Job]) -> None:
+        with self.database.transaction() as session:
+            command(session, "ada", self.job_id)
+
+    def end(self) -> Job:
+        self.thread.join(60)
+        assert not self.thread.is_alive()
+        return self.job()
+
+
+@pytest.fixture
+def start(database: Database, spec: Make, tmp_path: Path) -> Iterator[Callable[..., Run]]:
+    storage = Storage(str(tmp_path / "storage"), tmp_path / "cache")
+    trainers: list[TrainerProcess] = []
+
+    def submitted(**changes: Any) -> str:
+        with database.transaction() as session:
+            return commands.submit(session, Requester("ada"), spec(**changes), []).id
+
+    def make(*, again: str | None = None, patience: Patience = PATIENT, **changes: Any) -> Run:
+        job_id = again or submitted(**changes)
+        with database.transaction() as session:
+            job = claims.claim(session, "worker-1", 0, lease_seconds=30)
+            assert job is not None and job.id == job_id
+        claim = Claim(job.id, job.attempt, job.spec, job.owner, [], job.ran_seconds)
+        scratch = tmp_path / "work" / f"attempt-{job.attempt}"
+        reporter = Reporter(claim, database, storage, scratch, lease_seconds=30)
+        assignment = prepare(claim, database, storage, scratch, [])
+        assert assignment is not None
+        trainer, stopping = TrainerProcess(), threading.Event()
+        trainers.append(trainer)
+        arguments = (trainer, assignment, reporter, stopping, patience, lambda: None)
+        thread = threading.Thread(target=supervise, args=arguments)
+        thread.start()
+        return Run(database, job_id, trainer, stopping, thread)
+
+    yield make
+    for trainer in trainers:
+        trainer.kill()
+
+
+def begun(job: Job) -> bool:
+    return int(job.progress["step"]) >= 2
+
+
+def series(run: Run) -> list[float]:
+    with run.database.transaction() as session:
+        return [point.value for point in metrics.series(session, run.job_id, ["train/loss"], None, None)]
+
+
+def weights(run: Run, tmp_path: Path) -> bytes:
+    with run.database.transaction() as session:
+        newest = checkpoints.choose(session, run.job_id, "latest")
+        assert newest is not None
+    return (tmp_path / "storage" / newest.storage_key / "model.safetensors").read_bytes()
+
+
+def test_a_pause_saves_and_what_goes_on_ends_as_if_it_had_never_stopped(
+    start: Callable[..., Run], tmp_path: Path
+) -> None:
+    paused = start(steps=40)
+    paused.until(begun)
+    paused.ask(commands.pause)
+    job = paused.end()
+    assert job.status == JobStatus.PAUSED and job.lease_owner is None and 2 <= job.progress["step"] < 40
+    assert not paused.trainer.alive or paused.trainer.ending()
+    paused.ask(commands.resume)
+    resumed = start(again=paused.job_id)
+    assert resumed.end().status == JobStatus.SUCCEEDED
+    whole = start(steps=40)
+    assert whole.end().status == JobStatus.SUCCEEDED
+    assert series(resumed) == series(whole) and len(series(whole)) == 40
+    assert weights(resumed, tmp_path) == weights(whole, tmp_path)
+
+
+def test_a_worker_that_stops_saves_its_job_and_hands_it_back(start: Callable[..., Run]) -> None:
+    run = start(steps=LONG)
+    run.until(begun)
+    run.stopping.set()
+    job = run.end()
+    assert (job.status, job.restarts, job.not_before) == (JobStatus.QUEUED, 0, None)
+    with run.database.transaction() as session:
+        newest = checkpoints.choose(session, run.job_id, "latest")
+        assert newest is not None and newest.step == job.progress["step"]
+
+
+def test_a_trainer_that_does_not_save_in_time_is_killed_and_the_job_handed_back(start: Callable[..., Run]) -> None:
+    run = start(steps=LONG, patience=Patience(grace=0.5, silence=60))
+    run.until(begun)
+    os.kill(run.trainer.pid, signal.SIGSTOP)
+    run.stopping.set()
+    job = run.end()
+    assert (job.status, job.restarts) == (JobStatus.QUEUED, 0) and not run.trainer.alive
+
+
+def test_a_job_whose_time_is_up_saves_and_fails(start: Callable[..., Run]) -> None:
+    run = start(steps=LONG, max_seconds=1)
+    job = run.end()
+    assert job.status == JobStatus.FAILED and job.failure is not None
+    assert job.failure["category"] == "timeout" and "1 s, its limit (max_seconds)" in job.failure["message"]
+
+
+def test_a_frozen_trainer_is_killed_and_its_job_runs_again(start: Callable[..., Run]) -> None:
+    run = start(steps=LONG, patience=Patience(grace=20, silence=6))
+    run.until(begun)
+    os.kill(run.trainer.pid, signal.SIGSTOP)
+    job = run.end()
+    assert (job.status, job.restarts) == (JobStatus.QUEUED, 1) and not run.trainer.alive
+
+
+def test_a_cancel_wins_over_a_pause(start: Callable[..., Run]) -> None:
+    run = start(steps=LONG)
+    run.until(begun)
+    run.ask(commands.pause)
+    run.ask(commands.cancel)
+    assert run.end().status == JobStatus.CANCELLED

@@ -98,7 +98,7 @@ class Soak:
 
     def inject(self) -> None:
         """One fault of a random kind."""
-        kind = self.random.choice(sorted(faults.KINDS))
+        kind = self.random.choice(sorted(set(faults.KINDS) - set(self.options.without)))
         what = faults.KINDS[kind](self.service, self.random)
         if what is not None:
             self.service.broke(what)
@@ -133,7 +133,7 @@ class Soak:
         self.trial.wait(END_SECONDS)
         for job_id in last:
             self.judge(job_id)
-        left = self.trial.leftovers()
+        left = self.trial.processes_left() + self.trial.files_left(self.options.garbage)
         if left:
             print(self.trial.verdict(self.options.seed, left), flush=True)
         self.wrong += left
@@ -176,6 +176,8 @@ def main() -> int:
     parser.add_argument("--minutes", type=float, default=60)
     parser.add_argument("--pause", type=float, default=1.5, help="seconds between two faults, on average")
     parser.add_argument("--jobs", type=int, default=6, help="in flight")
+    parser.add_argument("--without", nargs="*", default=[], choices=sorted(faults.KINDS), help="kinds to leave out")
+    parser.add_argument("--garbage", type=float, default=30, help="seconds for orphan files to be collected")
     parser.add_argument("--workers", type=int, default=2)
     options = parser.parse_args()
     wrong: list[str] = []

@@ -13,6 +13,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -209,7 +210,7 @@ class Service:
             _, name, action, pid = line.split()
             self.broke(f"failpoint {name} {action} (pid {pid})")
             if action == "stall":
-                self.heal_in(self.lease + STALL_MARGIN, lambda pid=int(pid): send(pid, signal.SIGCONT))
+                self.heal_in(self.lease + STALL_MARGIN, partial(send, int(pid), signal.SIGCONT))
             self.on_fired(name, action)
 
     def visits(self, name: str) -> int:

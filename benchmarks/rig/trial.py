@@ -1,6 +1,7 @@
 """Jobs that go through faults, and the verdict on them."""
 
 import time
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -61,23 +62,31 @@ class Trial:
         ]
         return [*found, *invariants.of_database(service.database, self.jobs)]
 
-    def leftovers(self, seconds: float = GRACE_SECONDS) -> list[str]:
-        """Processes and files that are still there after a grace: asked once all jobs have ended."""
-        deadline = time.monotonic() + seconds
-        while (found := self._leftovers()) and time.monotonic() < deadline:
-            time.sleep(0.2)
-        return found
-
-    def _leftovers(self) -> list[str]:
+    def processes_left(self, seconds: float = GRACE_SECONDS) -> list[str]:
+        """Orphans that are still there after a grace: asked once all jobs have ended."""
         service = self.service
-        workers = [part.pid for part in service.parts.values()]
-        files = invariants.orphan_files(service.database, service.data, service.storage)
-        return [*invariants.orphan_processes(service.data, workers), *files]
+
+        def found() -> list[str]:
+            return invariants.orphan_processes(service.data, [part.pid for part in service.parts.values()])
+
+        return _after(found, seconds)
+
+    def files_left(self, seconds: float = GRACE_SECONDS) -> list[str]:
+        """The same of files."""
+        service = self.service
+        return _after(lambda: invariants.orphan_files(service.database, service.data, service.storage), seconds)
 
     def verdict(self, seed: object, wrong: list[str]) -> str:
         """Empty when all is well; else all that is needed to look into it."""
         jobs = {sentence.split(":")[0] for sentence in wrong} & set(self.jobs)
         return f"seed {seed}\n" + "\n".join(wrong) + "\n" + self.service.told(*jobs) if wrong else ""
+
+
+def _after(found: Callable[[], list[str]], seconds: float) -> list[str]:
+    deadline = time.monotonic() + seconds
+    while (left := found()) and time.monotonic() < deadline:
+        time.sleep(0.2)
+    return left
 
 
 def wait(service: Service, job_ids: list[str], seconds: float) -> None:

@@ -52,7 +52,10 @@ class Database:
             with Session(self._engine, expire_on_commit=False) as session:
                 yield session
                 session.commit()
-        except (OperationalError, InterfaceError) as error:  # the second: a connection that broke a moment ago
+        except DBAPIError as error:
+            broken = error.connection_invalidated or isinstance(error, OperationalError | InterfaceError)
+            if not broken:
+                raise
             raise Unavailable(f"the database cannot do this now; try again ({error.orig})") from error
         channels: set[str] = session.info.get(WAKE, set())
         if channels:

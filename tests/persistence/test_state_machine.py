@@ -303,8 +303,8 @@ class Life(RuleBasedStateMachine):
 
     def orphans_end(self) -> None:
         with self.database.transaction() as session:
-            for job, _ in jobs.orphans(session):
-                jobs.fail(session, job, BAD)
+            for orphan, _ in jobs.orphans(session):
+                jobs.fail(session, orphan, BAD)
         for job in self.jobs.values():
             parent = self.jobs.get(job.parent or "")
             if job.status == "queued" and parent and parent.status in ("failed", "cancelled"):
@@ -397,7 +397,7 @@ def _move(session: Session, job: Job, event: JobEvent) -> None:
 def explore(machine: type[Life], database: Database, spec: Callable[..., JobSpec], lives: int) -> None:
     """Seeded by hypothesis from the test's name: each run explores the same lives."""
     machine.database, machine.spec = database, staticmethod(spec)
-    run_state_machine_as_test(  # type: ignore[no-untyped-call]
+    run_state_machine_as_test(
         machine,
         settings=settings(
             max_examples=lives,

@@ -42,7 +42,7 @@ def test_a_supervisor_that_sleeps_through_its_lease_cannot_write_a_byte_that_cou
     try:
         service.until(lambda: step(service, job_id)[0] == 2, 30, "another worker has it")
         before = outcomes.read(service.database, job_id)
-        assert all(event.attempt == 1 for event in before.events[: before.events.index(_claim(before, 2))])
+        assert all(event.attempt <= 1 for event in before.events[: before.events.index(_claim(before, 2))])
     finally:
         sleeper.send(signal.SIGCONT)  # with reports and checkpoints of attempt 1 in its pipes
     trial.wait(90)
@@ -74,9 +74,6 @@ def test_a_worker_behind_a_dead_network_is_given_up_and_writes_nothing_when_it_i
     assert not wrong, trial.verdict("network", wrong)
 
 
-@pytest.mark.xfail(
-    reason="a worker that is frozen inside of a transaction keeps the row locked, as long as it is frozen"
-)
 def test_a_worker_that_freezes_while_it_holds_the_row_loses_the_job_all_the_same(
     service: Service, trial: Trial
 ) -> None:
@@ -89,7 +86,9 @@ def test_a_worker_that_freezes_while_it_holds_the_row_loses_the_job_all_the_same
         service.until(lambda: step(service, job_id)[0] == 2, 3 * service.lease + 6, "another worker has it")
     finally:
         worker.send(signal.SIGCONT)
-        trial.wait(90)
+    trial.wait(90)
+    wrong = trial.wrong() + trial.processes_left()
+    assert not wrong, trial.verdict("frozen", wrong)
 
 
 def _freeze_in_transaction(service: Service, worker: Part) -> None:

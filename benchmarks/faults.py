@@ -14,6 +14,7 @@ import sys
 import threading
 import time
 from collections import Counter
+from collections.abc import Callable
 
 from rig import faults, outcomes
 from rig.parts import Part
@@ -28,6 +29,7 @@ ARMED_SHARE = 0.5
 """Of the starts of a process: with failpoints."""
 END_SECONDS = 300
 CANCELLED_SHARE = 0.1
+PAUSED_SHARE = 0.2
 REPORT_SECONDS = 30
 
 
@@ -88,13 +90,28 @@ class Soak:
             endings = (JobStatus.SUCCEEDED, JobStatus.CANCELLED) if cancelled else (JobStatus.SUCCEEDED,)
             job_id = self.trial.submit(name, endings)
             if cancelled:
-                self.cancel_in(self.random.uniform(0, 20), job_id)
+                self.later(self.random.uniform(0, 20), self.cancel, job_id)
+            if self.random.random() < PAUSED_SHARE:
+                self.later(self.random.uniform(0, 20), self.pause, job_id)
 
-    def cancel_in(self, seconds: float, job_id: str) -> None:
+    def later(self, seconds: float, act: Callable[[str], object], job_id: str) -> None:
+        """In a thread: the API may be dead or frozen when the time has come."""
+        timer = threading.Timer(seconds, act, args=(job_id,))
+        timer.daemon = True
+        timer.start()
+
+    def cancel(self, job_id: str) -> None:
         """Ask once; whether anybody heard is the service's affair."""
-        ask = threading.Timer(seconds, self.service.post, args=(f"/v1/jobs/{job_id}/cancel",))
-        ask.daemon = True
-        ask.start()
+        self.service.post(f"/v1/jobs/{job_id}/cancel")
+
+    def pause(self, job_id: str) -> None:
+        """For some seconds; a pause that is heard late is ended by `wake`."""
+        self.service.post(f"/v1/jobs/{job_id}/pause")
+
+    def wake(self) -> None:
+        """Resume what has been paused."""
+        for job_id in outcomes.paused(self.service.database, list(self.trial.jobs)):
+            self.service.post(f"/v1/jobs/{job_id}/resume")
 
     def inject(self) -> None:
         """One fault of a random kind."""
@@ -110,6 +127,7 @@ class Soak:
             ended = outcomes.ended(self.service.database, list(self.trial.jobs))
             for job_id in ended:
                 self.judge(job_id)
+            self.wake()
         except Exception as error:  # noqa: BLE001 - the database may be away: the next round tells
             self.service.broke(f"(no verdict now: {type(error).__name__})")
 
@@ -129,10 +147,11 @@ class Soak:
     def finish(self) -> None:
         """Nothing is broken any more: all jobs end, and nothing is left over."""
         self.service.heal_all()
-        last = list(self.trial.jobs)
-        self.trial.wait(END_SECONDS)
-        for job_id in last:
-            self.judge(job_id)
+        deadline = time.monotonic() + END_SECONDS
+        while self.trial.jobs and time.monotonic() < deadline:
+            self.check_ended()
+            time.sleep(1)
+        self.wrong += [f"{job_id}: did not end within {END_SECONDS} s" for job_id in self.trial.jobs]
         left = self.trial.processes_left() + self.trial.files_left(self.options.garbage)
         if left:
             print(self.trial.verdict(self.options.seed, left), flush=True)

@@ -20,6 +20,13 @@ def _kill(name: str) -> Fault:
     return fault
 
 
+def stop_worker(service: Service, random: Random) -> str | None:
+    """As Kubernetes and SLURM do: what it runs is saved and handed back."""
+    part = _one(service, "worker", random)
+    part.send(signal.SIGTERM)
+    return f"SIGTERM {part.name} (pid {part.pid})"
+
+
 def _stall(name: str) -> Fault:
     def fault(service: Service, random: Random) -> str | None:
         part, seconds = _one(service, name, random), _longer_than_lease(service, random)
@@ -97,6 +104,7 @@ KINDS: dict[str, Fault] = {
     "kill Postgres": _kill("postgres"),
     "kill Redis": _kill("redis"),
     "flush Redis": flush_redis,
+    "stop worker": stop_worker,
     "stall API": _stall("api"),
     "stall dispatcher": _stall("dispatcher"),
     "stall worker": _stall("worker"),

@@ -82,6 +82,12 @@ def ended(database: Database, job_ids: list[str]) -> set[str]:
         return set(session.scalars(select(Job.id).where(Job.id.in_(job_ids), Job.status.in_(TERMINAL))))
 
 
+def paused(database: Database, job_ids: list[str]) -> list[str]:
+    """Those that somebody has to resume."""
+    with database.transaction() as session:
+        return list(session.scalars(select(Job.id).where(Job.id.in_(job_ids), Job.status == JobStatus.PAUSED)))
+
+
 def sha256(path: Path) -> str:
     """Of a file."""
     with path.open("rb") as file:

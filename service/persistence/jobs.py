@@ -292,7 +292,8 @@ def lease_from_now(session: Session, seconds: float) -> datetime:
     else could claim the job.
     """
     frozen = func.set_config("idle_in_transaction_session_timeout", str(int(1000 * seconds)), True)
-    return session.execute(select(_clock(), frozen)).one()[0] + timedelta(seconds=seconds)
+    begun: datetime = session.execute(select(_clock(), frozen)).one()[0]
+    return begun + timedelta(seconds=seconds)
 
 
 def _clock() -> ColumnElement[datetime]:

@@ -26,11 +26,11 @@ class Open:
 
 
 class Watch:
-    """Notes for each fault when the last of the jobs that ran at that moment has moved on."""
+    """Notes for each fault, and each job that ran at that moment, when the job has moved on."""
 
     def __init__(self, database: Database) -> None:
         self.seconds: list[tuple[str, float]] = []
-        """Of each fault by its kind."""
+        """Of each such pair, with the kind of the fault."""
         self._database = database
         self._running: dict[str, Place] = {}
         self._open: list[Open] = []
@@ -74,6 +74,5 @@ class Watch:
                 place = now.get(job_id)
                 if job_id in ended or (place is not None and place[:2] != before[:2] and place[2] in BUSY):
                     del fault.waiting[job_id]
-        for fault in [fault for fault in self._open if not fault.waiting]:
-            self.seconds.append((fault.kind, time.monotonic() - fault.at))
-            self._open.remove(fault)
+                    self.seconds.append((fault.kind, time.monotonic() - fault.at))
+        self._open = [fault for fault in self._open if fault.waiting]

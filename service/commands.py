@@ -15,6 +15,7 @@ from service.domain.merge import merged
 from service.domain.models import local_directory
 from service.domain.specs import JOB_MODEL, JobSpec
 from service.domain.webhooks import check_url
+from service.failpoints import failpoint
 from service.persistence import checkpoints, events, files, jobs, keys, outbox, webhooks
 from service.persistence.database import Session
 from service.persistence.tables import Checkpoint, Delivery, Job, Key, Webhook
@@ -80,6 +81,7 @@ def _add(session: Session, by: Requester, spec: JobSpec, roots: list[Path], requ
         assert earlier is not None
         return _same(earlier, request_hash)
     outbox.add(session, outbox.TRAIN, {"job_id": job.id})
+    failpoint("submit.written")
     return job
 
 

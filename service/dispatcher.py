@@ -18,6 +18,7 @@ from redis.exceptions import RedisError
 from service import beats, broker, logs, settings
 from service.bells import Listener, Ringer
 from service.domain.jobs import Failure
+from service.failpoints import failpoint
 from service.garbage import Broom
 from service.persistence import jobs, outbox
 from service.persistence.database import Database
@@ -52,16 +53,26 @@ class Dispatcher:
     def send(self) -> None:
         """Outbox to broker. A message may be sent twice: the row is deleted after the broker took it."""
         with self._database.transaction() as session:
-            for message in outbox.take(session):
+            messages = outbox.take(session)
+            for message in messages:
+                failpoint("outbox.taken")
                 self._celery.send_task(message.topic, kwargs=message.payload, retry=False, ignore_result=True)
+                failpoint("outbox.sent")
                 outbox.sent(session, message)
+                failpoint("outbox.deleted")
+        if messages:
+            failpoint("outbox.committed")
 
     def recover(self) -> None:
         """Jobs whose worker is silent run again."""
         with self._database.transaction() as session:
-            for job in jobs.expired(session):
+            lost = jobs.expired(session)
+            for job in lost:
+                failpoint("lost.found")
                 log.warning("a lease ran out", job=job.id, attempt=job.attempt, worker=job.lease_owner)
                 jobs.lose(session, job, LOST)
+        if lost:
+            failpoint("lost.committed")
 
     def end_orphans(self) -> None:
         """Jobs that wait for one that will never succeed."""

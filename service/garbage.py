@@ -11,6 +11,7 @@ from itertools import chain, islice
 
 from service import logs
 from service.domain.errors import HoneError
+from service.failpoints import failpoint
 from service.persistence import garbage
 from service.persistence.database import Database
 from service.storage import PARTIAL, Storage
@@ -74,6 +75,7 @@ class Broom:
             self._seen = row.id
             if not garbage.wanted(session, row.storage_key):
                 self._storage.delete(row.storage_key)
+                failpoint("checkpoint.forgotten")
             garbage.forget(session, row)
         return True
 

@@ -33,7 +33,6 @@ station = Station(
         config.database_url,
         ring=Ringer(config.redis_url),
         pool_size=config.worker_slots + 2,
-        stall_seconds=config.lease_seconds / 2,  # a worker that is stopped must not keep its jobs locked
     ),
     storage=Storage(
         config.storage_url,

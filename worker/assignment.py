@@ -12,6 +12,7 @@ from service.domain.errors import Invalid, NotFound
 from service.domain.jobs import Failure
 from service.domain.models import local_directory
 from service.domain.specs import JOB_MODEL, JobSpec
+from service.failpoints import failpoint
 from service.persistence import checkpoints, events, files, jobs
 from service.persistence.database import Database
 from service.persistence.tables import Checkpoint
@@ -53,7 +54,9 @@ def prepare(
     try:
         scratch.open()
         with lease.renewed(database, claim.job_id, claim.attempt, lease_seconds):
-            return _Preparation(claim, database, storage, scratch, model_roots).assignment()
+            assignment = _Preparation(claim, database, storage, scratch, model_roots).assignment()
+        failpoint("assignment.prepared")
+        return assignment
     except (Invalid, NotFound) as error:
         _fail(claim, database, Failure(category="user", message=error.message))
     except Damaged as error:

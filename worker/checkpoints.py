@@ -10,6 +10,7 @@ from service import logs
 from service.domain.jobs import JobStatus
 from service.domain.metrics import higher_is_better
 from service.domain.specs import CheckpointSpec
+from service.failpoints import failpoint
 from service.persistence import checkpoints, events, jobs, metrics
 from service.persistence.database import Database, Session
 from service.persistence.tables import Job
@@ -79,7 +80,9 @@ class Archive:
         while self._look() != JobStatus.CANCELLING or not failed:
             try:
                 with lease.renewed(self._database, self._claim.job_id, self._claim.attempt, self._lease_seconds):
+                    failpoint("checkpoint.moving")
                     self._storage.put(folder, key)
+                    failpoint("checkpoint.moved")
             except OSError as error:
                 left = give_up_at - time.monotonic()
                 if left <= 0 or self._stopping.is_set():
@@ -116,6 +119,7 @@ class Archive:
         session.refresh(row)
         told = {"id": row.id, "step": row.step, "bytes": row.bytes, "best": row.best}
         events.add(session, job, "checkpoint", told, saved.step)
+        failpoint("checkpoint.recorded")
 
     def _mark_best(self, session: Session, job: Job) -> None:
         name = self._spec.keep_best

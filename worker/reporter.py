@@ -9,6 +9,7 @@ from typing import Any
 from service import logs
 from service.domain.jobs import Failure, JobEvent, JobStatus
 from service.domain.specs import JobSpec
+from service.failpoints import failpoint
 from service.persistence import events, jobs, metrics, samples
 from service.persistence.database import Database, Session
 from service.persistence.tables import Job
@@ -72,6 +73,7 @@ class Reporter:
         if not heard and time.monotonic() - self._renewed < self._lease_seconds / 3:
             with self._database.transaction() as session:
                 return jobs.peek(session, self._claim.job_id, self._claim.attempt)
+        failpoint("report.heard")
         try:
             kept = self._keep([one for one in heard if isinstance(one, Saved)])
         except OSError as error:
@@ -83,6 +85,8 @@ class Reporter:
                 for one in sorted(heard, key=lambda one: isinstance(one, Failed | Finished | Stopped)):  # the end last
                     self._write_one(session, job, one, kept)
             status = JobStatus(job.status)
+            failpoint("report.written")
+        failpoint("report.committed")
         self._reports += 1
         return status
 
@@ -103,6 +107,7 @@ class Reporter:
     def _hold(self, session: Session) -> Job:
         job = jobs.hold(session, self._claim.job_id, self._claim.attempt, self._lease_seconds)
         self._renewed = time.monotonic()
+        failpoint("lease.renewed")
         return job
 
     def _write_one(self, session: Session, job: Job, one: Heard, kept: dict[int, Kept | None]) -> None:
@@ -143,6 +148,7 @@ class Reporter:
         origin = f", going on from step {one.resumed_step}" if one.resumed_step else ""
         line = f"{one.parameters:,} parameters on {one.device} in {one.precision}{origin}"
         events.add(session, job, "log", {"stream": "hone", "line": line})
+        failpoint("started.written")
 
     def _phase(self, session: Session, job: Job, phase: str) -> None:
         """A trainer says it each time; only a change is news."""
@@ -160,6 +166,7 @@ class Reporter:
         told = {"phase": "done", "percent": 100.0} if event == JobEvent.FINISH else {"phase": "stopped"}
         job.progress = {**job.progress, **told, "eta_seconds": None}  # a job may be done before its last step
         jobs.move(session, job, event, **data)
+        failpoint("end.written")
         self.ended = True
 
     def _stopped(self, session: Session, job: Job) -> None:
@@ -170,6 +177,7 @@ class Reporter:
             self._fail(session, job, self._timeout())
         else:
             self._end(session, job, JobEvent.RELEASE, reason="its worker shut down")
+            failpoint("release.written")
 
     def _timeout(self) -> Failure:
         message = f"it has run for {self._max_seconds:g} s, its limit (max_seconds)"

@@ -11,6 +11,7 @@ from service import beats, logs
 from service.domain.errors import HoneError, LeaseLost, Unavailable
 from service.domain.room import Gpu, Room
 from service.domain.specs import ResourcesSpec
+from service.failpoints import failpoint
 from service.persistence import claims, workers
 from service.persistence.database import Database
 from service.settings import Settings
@@ -85,6 +86,7 @@ class Station:
                 claim = self._claim()
                 if claim is None:
                     return
+                failpoint("claim.committed")
                 self._start(claim)
                 started = True
             finally:
@@ -134,6 +136,7 @@ class Station:
             if assignment is None:
                 return
             with self._trainer() as trainer:
+                failpoint("trainer.spawned")
                 supervise(trainer, assignment, reporter, self._stopping, self._patience, near_end=self._refill_spare)
         except LeaseLost as error:
             log.warning("stopped: another worker has the job, or nobody should", job=claim.job_id, error=str(error))

@@ -11,6 +11,7 @@ from typing import TypeVar
 from service import logs
 from service.domain.errors import Unavailable
 from service.domain.jobs import JobStatus
+from service.failpoints import failpoint
 from worker.reporter import Reporter
 from worker.trainer_process import TrainerProcess
 from worker.training.events import Assignment, Stop
@@ -45,10 +46,12 @@ def supervise(
     when the job has seconds left: time to make ready for the next one.
     """
     trainer.start(assignment)
+    failpoint("trainer.assigned")
     request = _Request(trainer)
     while (heard := trainer.hear(LOOK_SECONDS)) is not None:
         status = _patiently(partial(reporter.write, reporter.admit(heard)), stopping)
         if reporter.ended:
+            failpoint("end.committed")
             return
         if reporter.seconds_left < NEAR_END_SECONDS:
             near_end()
@@ -84,6 +87,7 @@ class _Request:
             self._within(CANCEL_SECONDS)
         if wanted and wanted != self._asked:
             self._trainer.ask(wanted)
+            failpoint("stop.passed")
             self._asked = wanted
 
     @property

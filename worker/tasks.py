@@ -2,6 +2,7 @@
 
 from celery import Celery
 
+from service.failpoints import failpoint
 from service.persistence.outbox import TRAIN
 from worker.station import Station
 
@@ -11,4 +12,5 @@ def register(app: Celery, station: Station) -> None:
 
     @app.task(name=TRAIN)
     def train(job_id: str | None = None) -> None:
+        failpoint("bell.heard")
         station.answer()

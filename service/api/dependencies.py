@@ -11,6 +11,7 @@ from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
 
 from service.bells import Listener, Ringer
 from service.domain.errors import Forbidden, Unauthorized
+from service.failpoints import failpoint
 from service.persistence import keys
 from service.persistence.database import Database, Session
 from service.settings import Settings
@@ -83,6 +84,8 @@ ServicesDep = Annotated[Services, Depends(services)]
 def _transaction(parts: ServicesDep) -> Iterator[Session]:
     with parts.database.transaction() as session:
         yield session
+        failpoint("request.committing")
+    failpoint("request.committed")
 
 
 # By default FastAPI runs what follows `yield` after the response: a failed commit would already have answered 201.

@@ -11,6 +11,7 @@ from service.api.dependencies import Reader, ServicesDep, SessionDep, Writer
 from service.commands import Requester
 from service.domain.jobs import JobStatus
 from service.domain.specs import JobSpec
+from service.failpoints import failpoint
 from service.persistence import jobs, queue
 from service.persistence.database import Session
 from service.persistence.tables import Job
@@ -55,6 +56,7 @@ def _place(job: Job, line: queue.Line | None) -> dict[str, Any]:
 @router.post("", status_code=201)
 def submit_job(spec: JobSpec, by: By, session: SessionDep, parts: ServicesDep) -> JobRead:
     """Queue a training job. Once this has answered, the job is durable. A repeated request makes no second job."""
+    failpoint("request.read")
     return read(session, [commands.submit(session, by, spec, parts.settings.model_roots)])[0]
 
 

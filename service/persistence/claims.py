@@ -1,13 +1,14 @@
 """Claims: which queued job a worker takes, and within which limits."""
 
 from collections.abc import Callable
-from datetime import datetime, timedelta
+from datetime import datetime
 
 from sqlalchemy import ColumnElement, and_, exists, func, or_, select
 from sqlalchemy.orm import Session, aliased
 
 from service.domain.jobs import HELD, JobEvent, JobStatus
 from service.domain.specs import ResourcesSpec
+from service.failpoints import failpoint
 from service.persistence import jobs
 from service.persistence.tables import Job, Key
 
@@ -83,9 +84,10 @@ def _take(session: Session, job: Job, worker: str, lease_seconds: float) -> None
     job.attempt += 1
     job.reports = 0
     job.lease_owner = worker
-    job.lease_expires_at = started + timedelta(seconds=lease_seconds)
+    job.lease_expires_at = jobs.lease_from_now(session, lease_seconds)
     job.attempt_started_at = started
     job.started_at = job.started_at or started
     job.failure = None  # of an attempt before
     jobs.rewind(session, job)
     jobs.move(session, job, JobEvent.CLAIM, attempt=job.attempt, worker=worker)
+    failpoint("claim.written")

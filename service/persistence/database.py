@@ -5,10 +5,11 @@ from contextlib import contextmanager
 from typing import Any
 
 from sqlalchemy import Engine, create_engine, event, text
-from sqlalchemy.exc import DBAPIError, OperationalError
+from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError
 from sqlalchemy.orm import Session
 
 from service.domain.errors import Unavailable
+from service.failpoints import failpoint
 
 __all__ = [
     "Database",
@@ -60,11 +61,13 @@ class Database:
                 yield session
                 session.commit()
         except DBAPIError as error:
-            if not (isinstance(error, OperationalError) or error.connection_invalidated):
+            broken = error.connection_invalidated or isinstance(error, OperationalError | InterfaceError)
+            if not broken:
                 raise
             raise Unavailable(f"the database cannot do this now; try again ({error.orig})") from error
         channels: set[str] = session.info.get(WAKE, set())
         if channels:
+            failpoint("commit.unrung")
             self._ring(channels)
 
     def answers(self) -> bool:

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
-from sqlalchemy import DateTime, and_, cast, delete, exists, func, insert, literal, or_, select
+from sqlalchemy import ColumnElement, DateTime, and_, cast, delete, exists, func, insert, literal, or_, select
 from sqlalchemy.dialects.postgresql import insert as upsert
 from sqlalchemy.orm import Session, aliased
 
@@ -258,7 +258,7 @@ def hold(session: Session, job_id: str, attempt: int, lease_seconds: float) -> J
     job = session.get(Job, job_id, with_for_update=True, populate_existing=True)
     if job is None or job.attempt != attempt or job.status not in HELD:
         raise LeaseLost(f"attempt {attempt} no longer holds job {job_id}")
-    job.lease_expires_at = now(session) + timedelta(seconds=lease_seconds)
+    job.lease_expires_at = lease_from_now(session, lease_seconds)
     return job
 
 
@@ -289,6 +289,19 @@ def backoff_seconds(restarts: int) -> float:
     return 0.0 if restarts <= 1 else min(60.0, 2.0 ** (restarts - 1))
 
 
+def lease_from_now(session: Session, seconds: float) -> datetime:
+    """When a lease ends that begins now. So do the locks of this transaction, should its worker freeze in it: nobody
+    else could claim the job.
+    """
+    frozen = func.set_config("idle_in_transaction_session_timeout", str(int(1000 * seconds)), True)
+    begun: datetime = session.execute(select(_clock(), frozen)).one()[0]
+    return begun + timedelta(seconds=seconds)
+
+
+def _clock() -> ColumnElement[datetime]:
+    return cast(func.clock_timestamp(), DateTime(timezone=True))
+
+
 def now(session: Session) -> datetime:
     """The database's clock, read anew: hosts disagree about the time, and a transaction can be long."""
-    return session.execute(select(cast(func.clock_timestamp(), DateTime(timezone=True)))).scalar_one()
+    return session.execute(select(_clock())).scalar_one()

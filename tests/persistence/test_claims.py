@@ -1,9 +1,13 @@
 """Which job is taken, and within which limits."""
 
+import time
 from collections.abc import Callable
+
+import pytest
 
 from service import commands
 from service.commands import Requester
+from service.domain.errors import Unavailable
 from service.domain.jobs import JobEvent
 from service.domain.specs import JobSpec
 from service.persistence import claims, jobs
@@ -110,3 +114,18 @@ def test_running_time_adds_up_over_attempts(database: Database, spec: Make) -> N
             assert job.ran_seconds - before > 300 * 86_400
     with database.transaction() as session:
         assert session.get_one(Job, job_id).attempt_started_at is None
+
+
+def test_a_worker_that_freezes_inside_of_a_transaction_loses_its_locks_with_its_lease(
+    database: Database, spec: Make
+) -> None:
+    job_id = submit(database, spec())
+    with pytest.raises(Unavailable), database.transaction() as frozen:
+        assert claims.claim(frozen, "worker-1", 0, lease_seconds=0.2)
+        time.sleep(1)
+        with database.transaction() as session:
+            other = claims.claim(session, "worker-2", 0, lease_seconds=30)
+            assert other is not None and other.id == job_id
+        jobs.now(frozen)
+    with database.transaction() as session:
+        assert jobs.get(session, job_id, None).lease_owner == "worker-2"

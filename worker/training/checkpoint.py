@@ -18,6 +18,7 @@ import torch
 from safetensors.torch import load_model, save_model
 from torch.nn import Module
 
+from service.failpoints import failpoint
 from worker.training import manifest
 from worker.training.models import Policy
 from worker.training.optim import Learner
@@ -65,9 +66,11 @@ def save(directory: Path, snapshot: Snapshot) -> Path:
             partial.mkdir(parents=True)
             _write(partial, snapshot)
             _sync(partial)
+            failpoint("checkpoint.written")
             shutil.rmtree(final, ignore_errors=True)  # a torn or outdated one of an earlier attempt
             partial.rename(final)
             _sync_path(directory)
+            failpoint("checkpoint.renamed")
     finally:
         shutil.rmtree(partial, ignore_errors=True)
     return final

@@ -11,6 +11,7 @@ from time import perf_counter
 
 from service.domain.datasets import RejectionSamplingData
 from service.domain.specs import JobSpec
+from service.failpoints import failpoint
 from worker.training import checkpoint, data, evaluate, loading, manifest, models, registry, rejection
 from worker.training.checkpoint import Snapshot
 from worker.training.early_stopping import EarlyStopping
@@ -45,6 +46,7 @@ ShouldStop = Callable[[], Stop | None]
 def run(assignment: Assignment, should_stop: ShouldStop) -> Iterator[Event]:
     """Train from the start or from `assignment.resume_from` to the last step. Errors are raised, save for NaN."""
     spec = JobSpec.model_validate(assignment.spec)
+    failpoint("trainer.read")
     yield Phase(phase="loading")
     device = models.choose_device(assignment.devices)
     with RewardPool(evaluate.rewards(spec)) as pool, Toolbox(spec.tools) as tools:
@@ -116,6 +118,7 @@ class _Loop:
         )
 
     def _advance(self, step: int) -> Iterator[Event]:
+        failpoint("step.begun")
         start = perf_counter()
         advanced = self._algorithm.advance(step - 1)
         seconds = perf_counter() - start
@@ -123,6 +126,7 @@ class _Loop:
         self._metrics = advanced.metrics | {"train/tokens_per_second": rate, "time/step": seconds}
         self._setup.warnings.extend(self._watch.look(self._metrics))
         yield Step(step=step, metrics=self._metrics)
+        failpoint("step.told")
         yield from _sampled(step, advanced.samples)
         yield from self._warnings()
         for name, value in self._metrics.items():

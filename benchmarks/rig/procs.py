@@ -1,0 +1,35 @@
+"""What runs on this machine for one service: found by the data directory in its environment."""
+
+import os
+from pathlib import Path
+
+
+def of_service(data_dir: Path, words: str) -> list[int]:
+    """Processes whose environment names the data directory and whose command line holds `words`."""
+    marker = f"HONE_DATA_DIR={data_dir}\0".encode()
+    found = []
+    for entry in Path("/proc").iterdir():
+        if entry.name.isdigit() and int(entry.name) != os.getpid():
+            environment, command = _bytes(entry / "environ"), _bytes(entry / "cmdline")
+            if marker in environment + b"\0" and words in command.replace(b"\0", b" ").decode(errors="replace"):
+                found.append(int(entry.name))
+    return found
+
+
+def parent(pid: int) -> int:
+    """0 when it is gone."""
+    fields = _bytes(Path(f"/proc/{pid}/stat")).decode(errors="replace").rpartition(")")[2].split()
+    return int(fields[1]) if fields else 0
+
+
+def stopped(pid: int) -> bool:
+    """Whether a signal has stopped it."""
+    fields = _bytes(Path(f"/proc/{pid}/stat")).decode(errors="replace").rpartition(")")[2].split()
+    return bool(fields) and fields[0] == "T"
+
+
+def _bytes(path: Path) -> bytes:
+    try:
+        return path.read_bytes()
+    except OSError:
+        return b""

@@ -45,7 +45,7 @@ class Soak:
         self.counts: Counter[str] = Counter()
         self.wrong: list[str] = []
         self.done: Counter[str] = Counter()
-        self.cancels: set[str] = set()
+        self.ended: dict[str, JobStatus] = {}
         self._lock = threading.Lock()
         service.plan = self.plan
         service.on_fired = lambda name, action: self.count(f"failpoint {action}")
@@ -140,6 +140,7 @@ class Soak:
             print(one.verdict(self.options.seed, wrong), flush=True)
         self.wrong += wrong
         self.done[self.trial.jobs.pop(job_id)] += 1
+        self.ended[job_id] = outcomes.read(self.service.database, job_id).status
         self.trial.endings.pop(job_id)
         if not wrong:
             self.service.forget(job_id)
@@ -153,6 +154,7 @@ class Soak:
             time.sleep(1)
         self.wrong += [f"{job_id}: did not end within {END_SECONDS} s" for job_id in self.trial.jobs]
         left = self.trial.processes_left() + self.trial.files_left(self.options.garbage)
+        left += self.trial.untold(self.ended)
         if left:
             print(self.trial.verdict(self.options.seed, left), flush=True)
         self.wrong += left

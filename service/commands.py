@@ -157,7 +157,9 @@ def pause(session: Session, owner: str | None, job_id: str) -> Job:
 
 def resume(session: Session, owner: str | None, job_id: str) -> Job:
     """Put a paused job back into the queue. Asking twice is fine."""
-    return _ask(session, owner, job_id, JobEvent.RESUME, JobStatus.QUEUED)
+    job = _ask(session, owner, job_id, JobEvent.RESUME, JobStatus.QUEUED)
+    job.not_before, job.restarts = None, 0  # somebody has looked: no reason to wait any longer
+    return job
 
 
 def _ask(session: Session, owner: str | None, job_id: str, event: JobEvent, *there: JobStatus) -> Job:
@@ -202,7 +204,8 @@ def change(session: Session, owner: str | None, job_id: str, changes: dict[str, 
     job = jobs.get(session, job_id, owner, lock=True)
     for name, value in changes.items():
         setattr(job, name, value)
-    events.add(session, job, "status", {"status": job.status, **changes})
+    told = ", ".join(f"{name} is now {value}" for name, value in changes.items())
+    events.add(session, job, "log", {"stream": "hone", "line": told})
     return job
 
 

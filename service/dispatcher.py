@@ -138,7 +138,7 @@ def main() -> None:
     ringer = Ringer(config.redis_url)
     database = Database(config.database_url, ring=ringer, pool_size=2, stall_seconds=STALL_SECONDS)
     leadership = Leadership(config.database_url)
-    broom = Broom(database, partial(Storage, config.storage_url, config.data_dir / "cache"))
+    broom = Broom(database, partial(Storage, config.storage_url, config.data_dir / "cache"), config.sweep_seconds)
     also = [broom.collect_garbage, Retention(database, config.retention_days).tidy]
     dispatcher = Dispatcher(database, broker.celery(config.redis_url), also)
     doze = Doze(config.redis_url, stop)

@@ -18,15 +18,15 @@ from service.storage import PARTIAL, Storage
 
 log = logs.get(__name__)
 BATCH = 20
-SWEEP_SECONDS = 3600.0
-IDLE_SECONDS = 3600.0  # nobody writes for so long into what will still get a row
 PAUSE_SECONDS = 30.0
 
 
 class Broom:
     """Deletes in small transactions; what fails is tried again, after what waits behind it."""
 
-    def __init__(self, database: Database, storage: Callable[[], Storage]) -> None:
+    def __init__(self, database: Database, storage: Callable[[], Storage], sweep_seconds: float = 3600.0) -> None:
+        """`sweep_seconds`: between two sweeps, and for how long nobody writes into what will still get a row."""
+        self._sweep_seconds = sweep_seconds
         self._database = database
         self._opened = storage
         self._thread: threading.Thread | None = None
@@ -54,7 +54,7 @@ class Broom:
         try:
             if time.monotonic() >= self._sweep_at:
                 self.sweep()
-                self._sweep_at = time.monotonic() + SWEEP_SECONDS
+                self._sweep_at = time.monotonic() + self._sweep_seconds
             self.collect()
         except (OSError, HoneError) as error:
             log.warning("files that nobody needs stay for now", error=str(error))
@@ -86,7 +86,7 @@ class Broom:
         for some in _batches(keys):
             with self._database.transaction() as session:
                 found = garbage.orphans(session, some)
-            old = [key for key in found if self._storage.idle_seconds(key) > IDLE_SECONDS]
+            old = [key for key in found if self._storage.idle_seconds(key) > self._sweep_seconds]
             with self._database.transaction() as session:
                 for key in old:
                     log.warning("an orphan in the storage goes", key=key)

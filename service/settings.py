@@ -81,6 +81,12 @@ class Settings(BaseSettings):
         ge=0,
         description="how long logs, samples and metric events of ended jobs are kept; empty: for ever",
     )
+    sweep_seconds: float = Field(
+        3600.0,
+        alias="HONE_SWEEP_SECONDS",
+        gt=0,
+        description="how often the storage is searched for files that nothing names, and how old those must be",
+    )
     log_level: str = Field("INFO", alias="HONE_LOG_LEVEL", description="DEBUG, INFO, WARNING or ERROR")
 
     @field_validator("retention_days", mode="before")

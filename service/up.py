@@ -23,6 +23,8 @@ from service.processes import Child, Pause, Program, Tree, run
 
 ROOT = Path(service.__file__).parents[1]
 READY_SECONDS = 120.0
+QUIET = ("--without-gossip", "--without-mingle")  # workers have nothing to tell each other; a Redis that restarts
+# would have gossip fail
 WORKER_GRACE = 40.0  # twice what jobs get to save by default (HONE_GRACE_SECONDS)
 LOOPBACK = {"127.0.0.1", "::1", "localhost"}
 CONNECTABLE = {"0.0.0.0": "127.0.0.1", "::": "::1"}
@@ -74,7 +76,7 @@ class _Service:
         self._start_api(port)
         self._start("dispatcher", "service.dispatcher")
         if self.options.worker:
-            self._start("worker", "celery", "-A", "worker.app", "worker", grace=WORKER_GRACE)
+            self._start("worker", "celery", "-A", "worker.app", "worker", *QUIET, grace=WORKER_GRACE)
         self.data.announce(self.url)
         self.options.ready(self.url, self.data)
         while True:

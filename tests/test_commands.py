@@ -167,7 +167,7 @@ def test_name_priority_and_tags_can_be_changed(database: Database, spec: Make) -
     with database.transaction() as session:
         commands.change(session, "ada", low, {"priority": 9, "name": "now"})
         told = events.page(session, low, 1, 10)
-        assert [event.data for event in told] == [{"status": "queued", "priority": 9, "name": "now"}]
+        assert [event.data["line"] for event in told] == ["priority is now 9, name is now now"]
         assert [run(session).id, run(session).id] == [low, high]
 
 

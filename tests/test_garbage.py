@@ -11,12 +11,13 @@ from sqlalchemy import func, select
 
 from service import commands
 from service.domain.specs import JobSpec
-from service.garbage import IDLE_SECONDS, Broom
+from service.garbage import Broom
 from service.persistence import checkpoints, claims, garbage, jobs
 from service.persistence.database import Database
 from service.persistence.tables import Checkpoint, Garbage
 from service.storage import Storage
 
+HOUR = 3600.0
 Make = Callable[..., JobSpec]
 
 
@@ -47,7 +48,7 @@ def store(storage: Storage, tmp_path: Path, key: str, *, old: bool = False) -> N
     storage.put(folder, key)
     if old:
         weights = tmp_path / "storage" / key / "weights"
-        os.utime(weights, (time.time() - IDLE_SECONDS - 1,) * 2)
+        os.utime(weights, (time.time() - HOUR - 1,) * 2)
 
 
 def record(database: Database, job_id: str, step: int, key: str) -> Checkpoint:

@@ -8,6 +8,7 @@ from sqlalchemy import select
 
 from rig import procs
 from rig.outcomes import Outcome, Told, comparable, sha256
+from rig.receiver import Receiver
 from service.domain.jobs import TERMINAL, JobStatus
 from service.persistence.database import Database
 from service.persistence.tables import Checkpoint, Job
@@ -62,10 +63,13 @@ def _told_values(job: Outcome) -> Counter[tuple[int, str, float]]:
 def _samples(job: Outcome, reference: Outcome) -> Iterator[str]:
     if job.samples != reference.samples:
         yield f"{len(job.samples)} samples, which are not the {len(reference.samples)} of the reference"
-    for kind in ("sample", "preview", "checkpoint"):
+    for kind in ("sample", "preview"):
         told, expected = _steps(job.kind(kind)), _steps(reference.kind(kind))
         if told != expected:
             yield f"{kind} events of steps {told}, not {expected}"
+    saved, expected = _steps(job.kind("checkpoint")), _steps(reference.kind("checkpoint"))
+    if len(set(saved)) != len(saved) or set(expected) - set(saved):  # a pause saves once more
+        yield f"checkpoint events of steps {saved}, not {expected}"
 
 
 def _steps(events: list[Told]) -> list[int | None]:
@@ -74,7 +78,9 @@ def _steps(events: list[Told]) -> list[int | None]:
 
 def _checkpoints(job: Outcome, reference: Outcome, storage: Path) -> Iterator[str]:
     """Bit-equal weights, by the rows and by the files."""
-    if job.weights != reference.weights:
+    last = max(reference.weights)
+    both = reference.weights.keys() & job.weights.keys()
+    if last not in both or any(job.weights[step] != reference.weights[step] for step in both):
         yield f"weights {job.weights} are not the reference's {reference.weights}"
     for step, key in job.checkpoints.items():
         file = storage / key / "model.safetensors"
@@ -109,3 +115,13 @@ def orphan_processes(data: Path, workers: list[int]) -> list[str]:
     rewards = procs.of_service(data, "rewards.server")
     wrong = [f"orphan trainer {pid}" for pid in trainers if procs.parent(pid) not in workers]
     return wrong + [f"orphan reward process {pid}" for pid in rewards if procs.parent(pid) not in trainers]
+
+
+def untold(receiver: Receiver, ended: dict[str, JobStatus]) -> list[str]:
+    """Ends that no webhook has told of, and messages that were not ours."""
+    missing = [
+        f"{job_id}: no webhook has told that it has {status}"
+        for job_id, status in ended.items()
+        if not receiver.told[job_id, f"fine_tuning.job.{status}"]
+    ]
+    return missing + [f"a webhook with a wrong signature: {message}" for message in receiver.forged]

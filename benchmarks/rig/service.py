@@ -20,9 +20,10 @@ from typing import Any
 import httpx2
 
 import service
-from rig import outcomes, procs
+from rig import procs
 from rig.parts import Part, send
 from rig.proxy import Proxy
+from rig.receiver import Receiver
 from service import commands, failpoints
 from service.embedded.places import places
 from service.embedded.postgres import Postgres
@@ -35,6 +36,7 @@ ROOT = Path(service.__file__).parents[1]
 SOCKETS = [".s.PGSQL.5432", "redis.sock"]
 TEND_SECONDS = 0.05
 START_SECONDS = 90
+ENDS = [f"fine_tuning.job.{how}" for how in ("succeeded", "failed", "cancelled")]
 STALL_MARGIN = 1.5
 """How much longer than its lease a worker sleeps that is to lose it."""
 
@@ -53,6 +55,8 @@ class Service:
         self._heals: list[tuple[float, Callable[[], object]]] = []
         self._over = threading.Event()
         self._fired_bytes = 0
+        self.receiver = Receiver()
+        self._stack.callback(self.receiver.close)
         self.parts: dict[str, Part] = {}
         self.proxies: dict[str, Proxy] = {}
         self.on_fired: Callable[[str, str], None] = lambda name, action: None
@@ -86,6 +90,8 @@ class Service:
         self._stack.callback(self.database.close)
         with self.database.transaction() as session:
             self._key = commands.create_key(session, "soak", "admin")[1]
+            hook = commands.create_webhook(session, "soak", self.receiver.url, ENDS, private=True)
+            self.receiver.secret = hook.secret
         self.port = _free_port()
         self.url = f"http://127.0.0.1:{self.port}"
         servers = {"DATABASE_URL": postgres.url, "REDIS_URL": valkey.url}
@@ -107,7 +113,7 @@ class Service:
             "DATABASE_URL": f"postgresql+psycopg://hone@/hone?host={proxy.folder}",
             "REDIS_URL": f"unix://{proxy.folder}/redis.sock",
         }
-        self._ours(name, urls, "celery", "-A", "worker.app", "worker")
+        self._ours(name, urls, "celery", "-A", "worker.app", "worker", "--without-gossip", "--without-mingle")
 
     def _ours(self, name: str, urls: dict[str, str], *module: str) -> Part:
         plain = {key: value for key, value in os.environ.items() if not key.startswith("HONE_")}
@@ -116,6 +122,11 @@ class Service:
             "STORAGE_URL": str(self.storage),
             "HONE_LEASE_SECONDS": str(self.lease),
             "HONE_POLL_SECONDS": "0.5",
+            "HONE_SILENCE_SECONDS": "12",
+            "HONE_GRACE_SECONDS": "8",
+            "HONE_STORAGE_PATIENCE_SECONDS": "30",
+            "HONE_SWEEP_SECONDS": "5",
+            "HONE_WEBHOOK_ALLOW_PRIVATE": "true",
             "HONE_SPARE_TRAINER": "false",  # a killed worker would take two trainers along, and each costs seconds
             "OMP_NUM_THREADS": "1",
             "HF_HUB_OFFLINE": "1",
@@ -237,15 +248,18 @@ class Service:
         raise AssertionError(f"no 201 within {seconds} s")
 
     def forget(self, job_id: str) -> None:
-        """Remove the files of a job that has had its verdict: a soak would fill the disk for good."""
-        for row in outcomes.read(self.database, job_id).checkpoints.values():
-            shutil.rmtree(self.storage / row, ignore_errors=True)
+        """Delete a job that has had its verdict: a soak would fill the disk for good."""
+        self.request("DELETE", f"/v1/jobs/{job_id}")
 
     def post(self, path: str, **options: Any) -> httpx2.Response | None:
         """One try; None when nobody answered."""
+        return self.request("POST", path, **options)
+
+    def request(self, method: str, path: str, **options: Any) -> httpx2.Response | None:
+        """One try; None when nobody answered."""
         try:
             with self.client() as http:
-                return http.post(path, **options)
+                return http.request(method, path, **options)
         except httpx2.TransportError:
             return None
 

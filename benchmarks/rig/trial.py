@@ -76,6 +76,10 @@ class Trial:
         service = self.service
         return _after(lambda: invariants.orphan_files(service.database, service.data, service.storage), seconds)
 
+    def untold(self, ended: dict[str, JobStatus], seconds: float = 60.0) -> list[str]:
+        """Ends that webhooks have not told of: one message of five is refused at first, and comes again."""
+        return _after(lambda: invariants.untold(self.service.receiver, ended), seconds)
+
     def verdict(self, seed: object, wrong: list[str]) -> str:
         """Empty when all is well; else all that is needed to look into it."""
         jobs = {sentence.split(":")[0] for sentence in wrong} & set(self.jobs)

@@ -20,6 +20,14 @@ __all__ = [
     "with_driver",
 ]  # Session: SQLAlchemy is named here only
 WAKE = "wake"
+NETWORK = {
+    "connect_timeout": 5,
+    # a network that is silently dead must not hold a thread for the two hours that TCP would
+    "keepalives_idle": 30,
+    "keepalives_interval": 10,
+    "keepalives_count": 3,
+    "tcp_user_timeout": 30_000,
+}
 Ring = Callable[[set[str]], None]
 
 
@@ -48,7 +56,7 @@ class Database:
             pool_size=pool_size,
             max_overflow=10,
             pool_pre_ping=True,  # a restarted server costs one ping, not one failed request
-            connect_args={"connect_timeout": 5},
+            connect_args=NETWORK,
         )
         if stall_seconds is not None:
             _limit_stalls(self._engine, stall_seconds)

@@ -18,6 +18,7 @@ export function Row({ job, now }: { job: Job; now: number }) {
       <td class="status">
         <Badge status={job.status} />
         {job.blocked_by.length > 0 && <span class="note">waits for {count(job.blocked_by.length)}</span>}
+        {job.failure && <span class="note">{job.failure.category}</span>}
         {job.attempt > 1 && <span class="note">attempt {job.attempt}</span>}
       </td>
       <td class="algorithm">{job.algorithm.toUpperCase()}</td>

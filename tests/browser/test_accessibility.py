@@ -36,6 +36,31 @@ def test_all_views_are_accessible(
         assert violations(tab.page) == [], name
 
 
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_what_can_be_done_with_a_job_is_accessible(tab: Any, scheme: Literal["light", "dark"]) -> None:
+    tab.page.emulate_media(color_scheme=scheme)
+    tab.refusals_expected = True
+    blocker = tab.server.submit(steps=100_000)
+    job = tab.server.submit(steps=1, depends_on=[blocker["id"]])
+    tab.show(f"/jobs/{job['id']}")
+    delete = tab.page.get_by_role("button", name="Delete")
+    delete.press("Enter")
+    expect(tab.page.get_by_text("cancel it first")).to_be_visible()
+    assert violations(tab.page) == []
+    tab.page.get_by_role("button", name="Clone").click()
+    tab.page.get_by_role("dialog").get_by_label("Steps").fill("-1")
+    tab.page.get_by_role("button", name="Clone the job").click()
+    expect(tab.page.get_by_role("alert")).to_be_visible()
+    assert violations(tab.page) == []
+    with tab.server.client() as http:
+        for queued in (job, blocker):
+            http.post(f"/v1/jobs/{queued['id']}/cancel")
+    tab.page.keyboard.press("Escape")
+    delete.click()
+    expect(tab.page.get_by_role("dialog")).to_contain_text("no checkpoints")
+    assert violations(tab.page) == []
+
+
 def test_the_sign_in_form_is_accessible(stranger: Any) -> None:
     stranger.show("/login")
     expect(stranger.page.get_by_label("API key")).to_be_focused()

@@ -14,12 +14,18 @@ import httpx2
 
 
 @contextmanager
+def folder() -> Iterator[Path]:
+    """A temporary one, which PostgreSQL's own user may pass where we are root."""
+    with tempfile.TemporaryDirectory(prefix="hone-bench-", dir="/var/tmp") as made:
+        Path(made).chmod(0o755)
+        yield Path(made)
+
+
+@contextmanager
 def running(*options: str) -> Iterator[httpx2.Client]:
     """A client with the admin key of a fresh service with an idle worker."""
-    with tempfile.TemporaryDirectory(prefix="hone-bench-", dir="/var/tmp") as folder:
-        data_dir = Path(folder)
-        data_dir.chmod(0o755)  # as root, PostgreSQL's own user must be able to pass
-        command = [sys.executable, "-m", "service.cli", "up", "--data-dir", folder, "--port", "0", *options]
+    with folder() as data_dir:
+        command = [sys.executable, "-m", "service.cli", "up", "--data-dir", str(data_dir), "--port", "0", *options]
         with (data_dir / "up.log").open("wb") as log:
             process = subprocess.Popen(command, stdout=log, stderr=subprocess.STDOUT)
         try:

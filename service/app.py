@@ -34,7 +34,7 @@ def create_app() -> FastAPI:
     ringer = Ringer(config.redis_url)
     parts = Services(
         settings=config,
-        database=Database(config.database_url, ring=ringer, pool_size=10),
+        database=Database(config.database_url, ring=ringer, pool_size=10, stall_seconds=60),
         storage=Storage(config.storage_url, config.data_dir / "cache"),
         ringer=ringer,
         listener=Listener(config.redis_url),

@@ -8,7 +8,7 @@ for event in hone.jobs.stream(job.id):
 
 import time
 import uuid
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import cached_property
 from pathlib import Path
@@ -19,18 +19,26 @@ from urllib.parse import urlsplit
 import httpx2
 
 from service.domain.errors import HoneError, Unavailable
+from service.domain.keys import Limits
 from service.domain.specs import JobSpec
 from service.download import download
 from service.schemas import (
     CheckpointRead,
+    DeliveryRead,
     EventRead,
     FileRead,
     JobRead,
+    KeyCreated,
+    KeyRead,
     LoginLink,
     MetricsRead,
     Page,
     PresetRead,
+    QueueRead,
     SampleRead,
+    WebhookCreated,
+    WebhookRead,
+    WorkerRead,
 )
 
 LOOPBACK = {"127.0.0.1", "::1", "localhost"}
@@ -86,6 +94,16 @@ class Client:
         """What can be done with checkpoints."""
         return Checkpoints(self)
 
+    @cached_property
+    def webhooks(self) -> "Webhooks":
+        """Addresses that are told of jobs."""
+        return Webhooks(self)
+
+    @cached_property
+    def keys(self) -> "Keys":
+        """API keys. They need an admin's."""
+        return Keys(self)
+
     def presets(self) -> Page[PresetRead]:
         """Every preset."""
         return Page[PresetRead].model_validate_json(self.send("GET", "/v1/presets"))
@@ -93,6 +111,26 @@ class Client:
     def preset(self, name: str) -> PresetRead:
         """A preset: its fields and where they come from."""
         return PresetRead.model_validate_json(self.send("GET", f"/v1/presets/{name}"))
+
+    def queue(self, *, after: int = 0, limit: int = 100) -> QueueRead:
+        """Queued jobs in the order in which they would be claimed, beyond a position, and how full the service is."""
+        return QueueRead.model_validate_json(self.send("GET", "/v1/queue", params={"after": after, "limit": limit}))
+
+    def workers(self) -> Page[WorkerRead]:
+        """Workers and what they run; the dead of the last hour too."""
+        return Page[WorkerRead].model_validate_json(self.send("GET", "/v1/workers"))
+
+    def worker(self, worker_id: str) -> WorkerRead:
+        """A worker."""
+        return WorkerRead.model_validate_json(self.send("GET", f"/v1/workers/{worker_id}"))
+
+    def drain(self, worker_id: str) -> WorkerRead:
+        """Let a worker finish what it runs and claim nothing more. Needs an admin's key."""
+        return WorkerRead.model_validate_json(self.send("POST", f"/v1/workers/{worker_id}/drain"))
+
+    def undrain(self, worker_id: str) -> WorkerRead:
+        """Let a drained worker claim again. Needs an admin's key."""
+        return WorkerRead.model_validate_json(self.send("POST", f"/v1/workers/{worker_id}/undrain"))
 
     def login_link(self) -> str:
         """An address that opens the page logged in, once. Needs an admin's key."""
@@ -279,6 +317,79 @@ class Files:
             form = {"data": {"purpose": purpose}, "files": {"file": (path.name, content, "application/jsonl")}}
             answer = self._client.send("POST", "/v1/files", repeat=False, timeout=None, **form)
         return FileRead.model_validate_json(answer)
+
+
+class Webhooks:
+    """Webhooks of a service."""
+
+    def __init__(self, client: Client) -> None:
+        self._client = client
+
+    def create(self, url: str, *, events: Sequence[str] | None = None) -> WebhookCreated:
+        """Have an address told of your jobs, of their ends unless `events` says otherwise. Keep the secret."""
+        wanted = _given(url=url, events=events)
+        return WebhookCreated.model_validate_json(self._client.send("POST", "/v1/webhooks", repeat=False, json=wanted))
+
+    def list(self, *, after: str | None = None, limit: int = 20) -> Page[WebhookRead]:
+        """Webhooks, newest first."""
+        query = _given(after=after, limit=limit)
+        return Page[WebhookRead].model_validate_json(self._client.send("GET", "/v1/webhooks", params=query))
+
+    def get(self, webhook_id: str) -> WebhookRead:
+        """A webhook as it stands."""
+        return WebhookRead.model_validate_json(self._client.send("GET", f"/v1/webhooks/{webhook_id}"))
+
+    def change(
+        self,
+        webhook_id: str,
+        *,
+        url: str | None = None,
+        events: Sequence[str] | None = None,
+        enabled: bool | None = None,
+    ) -> WebhookRead:
+        """Change what is given."""
+        wanted = _given(url=url, events=events, enabled=enabled)
+        return WebhookRead.model_validate_json(self._client.send("PATCH", f"/v1/webhooks/{webhook_id}", json=wanted))
+
+    def delete(self, webhook_id: str) -> None:
+        """Forget a webhook, its log and what was still to be sent to it."""
+        self._client.send("DELETE", f"/v1/webhooks/{webhook_id}", repeat=False)
+
+    def test(self, webhook_id: str) -> DeliveryRead:
+        """Send a message that tells of nothing."""
+        answer = self._client.send("POST", f"/v1/webhooks/{webhook_id}/test", repeat=False)
+        return DeliveryRead.model_validate_json(answer)
+
+    def deliveries(self, webhook_id: str, *, after: str | None = None, limit: int = 20) -> Page[DeliveryRead]:
+        """What was sent to a webhook, or is to be, newest first."""
+        path, query = f"/v1/webhooks/{webhook_id}/deliveries", _given(after=after, limit=limit)
+        return Page[DeliveryRead].model_validate_json(self._client.send("GET", path, params=query))
+
+    def redeliver(self, webhook_id: str, delivery_id: str) -> DeliveryRead:
+        """Send a delivery once more, under the same id."""
+        path = f"/v1/webhooks/{webhook_id}/deliveries/{delivery_id}/redeliver"
+        return DeliveryRead.model_validate_json(self._client.send("POST", path))
+
+
+class Keys:
+    """API keys of a service."""
+
+    def __init__(self, client: Client) -> None:
+        self._client = client
+
+    def create(self, owner: str, *, role: str = "member", limits: Limits | None = None) -> KeyCreated:
+        """A key for an owner; its secret is shown this once."""
+        wanted = {"owner": owner, "role": role, **(limits or Limits()).model_dump()}
+        return KeyCreated.model_validate_json(self._client.send("POST", "/v1/keys", repeat=False, json=wanted))
+
+    def list(self, *, after: str | None = None, limit: int = 20) -> Page[KeyRead]:
+        """Everybody's keys without their secrets, newest first."""
+        query = _given(after=after, limit=limit)
+        return Page[KeyRead].model_validate_json(self._client.send("GET", "/v1/keys", params=query))
+
+    def revoke(self, key_id: str) -> KeyRead:
+        """Let a key work no more."""
+        return KeyRead.model_validate_json(self._client.send("DELETE", f"/v1/keys/{key_id}"))
 
 
 def _given(**query: Any) -> dict[str, Any]:

@@ -1,6 +1,7 @@
 """What a user can do: one function each, to be called inside one transaction."""
 
 import hashlib
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -9,15 +10,18 @@ from typing import Any
 from service.domain.datasets import FileData
 from service.domain.errors import Conflict, IllegalMove, Invalid, LimitReached, NotFound, Unauthorized
 from service.domain.jobs import TERMINAL, JobEvent, JobStatus
+from service.domain.keys import Limits
 from service.domain.merge import merged
 from service.domain.models import local_directory
 from service.domain.specs import JOB_MODEL, JobSpec
-from service.persistence import checkpoints, events, files, jobs, keys, outbox
+from service.domain.webhooks import check_url
+from service.persistence import checkpoints, events, files, jobs, keys, outbox, webhooks
 from service.persistence.database import Session
-from service.persistence.tables import Job, Key
+from service.persistence.tables import Delivery, Job, Key, Webhook
 
 LINK_MINUTES = 15
 SESSION_DAYS = 30
+MOST_WEBHOOKS = 20  # of one owner
 
 
 @dataclass(frozen=True)
@@ -46,8 +50,8 @@ def _earlier(session: Session, by: Requester, request_hash: str) -> Job | None:
     """
     if by.idempotency_key is not None:
         return jobs.by_idempotency_key(session, by.owner, by.idempotency_key)
-    found = jobs.by_request_hash(session, by.owner, request_hash)  # also waits for a try that is still being answered
-    return found if by.repeated else None
+    jobs.wait_for_the_same(session, by.owner, request_hash)  # an earlier try may still be on its way
+    return jobs.by_request_hash(session, by.owner, request_hash) if by.repeated else None
 
 
 def _same(earlier: Job, request_hash: str) -> Job:
@@ -71,6 +75,10 @@ def _add(session: Session, by: Requester, spec: JobSpec, roots: list[Path], requ
     _check_files(session, by.owner, spec)
     made = jobs.Origin(by.idempotency_key, request_hash, by.key_id, **origin)
     job = jobs.add(session, by.owner, spec, made)
+    if job is None:  # the same request came twice at the same time, and the other was faster
+        earlier = _earlier(session, by, request_hash)
+        assert earlier is not None
+        return _same(earlier, request_hash)
     outbox.add(session, outbox.TRAIN, {"job_id": job.id})
     return job
 
@@ -207,9 +215,16 @@ def delete(session: Session, owner: str | None, job_id: str) -> None:
     jobs.remove(session, job)
 
 
-def create_key(session: Session, owner: str, role: str) -> tuple[Key, str]:
+def create_key(session: Session, owner: str, role: str, limits: Limits | None = None) -> tuple[Key, str]:
     """A key and its secret, which is shown this once."""
-    return keys.add(session, owner, role)
+    return keys.add(session, owner, role, limits=limits or Limits())
+
+
+def revoke_key(session: Session, key_id: str) -> Key:
+    """A key that works no more. Its jobs go on; revoking it twice is fine."""
+    key = keys.get(session, key_id)
+    key.revoked_at = key.revoked_at or datetime.now(UTC)
+    return key
 
 
 def create_login_link(session: Session, owner: str, role: str) -> tuple[str, datetime]:
@@ -226,3 +241,57 @@ def log_in(session: Session, token: str) -> tuple[Key, str]:
             "this login link was used or has expired; `hone login` makes a new one", code="invalid_token"
         )
     return made
+
+
+def create_webhook(session: Session, owner: str, url: str, events: Sequence[str], *, private: bool) -> Webhook:
+    """An address that hears of its owner's jobs from now on."""
+    check_url(url, private=private)
+    if webhooks.count(session, owner) >= MOST_WEBHOOKS:
+        raise Conflict(f"{owner} has {MOST_WEBHOOKS} webhooks already; remove one first", code="too_many_webhooks")
+    return webhooks.add(session, owner, url, events)
+
+
+def change_webhook(
+    session: Session,
+    owner: str | None,
+    webhook_id: str,
+    *,
+    url: str | None,
+    events: Sequence[str] | None,
+    enabled: bool | None,
+    private: bool,
+) -> Webhook:
+    """Change what is not None. What waits for a webhook that is enabled again is sent."""
+    webhook = webhooks.get(session, webhook_id, owner, lock=True)
+    if url is not None:
+        check_url(url, private=private)
+        webhook.url = url
+    if events is not None:
+        webhook.events = list(events)
+    if enabled is not None:
+        webhook.enabled = enabled
+    return webhook
+
+
+def delete_webhook(session: Session, owner: str | None, webhook_id: str) -> None:
+    """Forget a webhook, its log, and what was still to be sent to it."""
+    webhooks.remove(session, webhooks.get(session, webhook_id, owner, lock=True))
+
+
+def test_webhook(session: Session, owner: str | None, webhook_id: str) -> Delivery:
+    """Send a message that tells of nothing."""
+    return webhooks.test(session, _enabled(webhooks.get(session, webhook_id, owner)))
+
+
+def redeliver(session: Session, owner: str | None, webhook_id: str, delivery_id: str) -> Delivery:
+    """Send a delivery again, whatever became of it."""
+    webhook = _enabled(webhooks.get(session, webhook_id, owner))
+    found = webhooks.delivery(session, webhook.id, delivery_id)
+    webhooks.again(session, found)
+    return found
+
+
+def _enabled(webhook: Webhook) -> Webhook:
+    if not webhook.enabled:
+        raise Conflict(f"webhook {webhook.id} is disabled; enable it first", code="webhook_disabled")
+    return webhook

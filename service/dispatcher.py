@@ -1,6 +1,9 @@
 """The dispatcher: sends what the outbox holds, returns lost jobs to the queue, ends jobs that can never start.
 
-`python -m service.dispatcher`. Several may run: each takes only rows that no other has locked.
+Beside these, in a thread of its own, it sends webhooks.
+
+`python -m service.dispatcher`. Several may run: one leads, the others wait to take over. Even two that both believe to
+lead do no harm, since each takes only rows that no other has locked.
 """
 
 import signal
@@ -13,13 +16,17 @@ from redis import Redis
 from redis.exceptions import RedisError
 
 from service import beats, broker, logs, settings
-from service.bells import Ringer
+from service.bells import Listener, Ringer
 from service.domain.jobs import Failure
 from service.persistence import jobs, outbox
 from service.persistence.database import Database
+from service.persistence.leadership import Leadership
+from service.retention import Retention
+from service.webhooks import Sender
 
 log = logs.get(__name__)
 ROUND_SECONDS = 1.0
+STALL_SECONDS = 20.0  # a stopped dispatcher keeps the rows of its transaction locked for so long
 LOST = Failure(
     category="lost",
     message="its worker was not heard of for a whole lease",
@@ -30,14 +37,15 @@ LOST = Failure(
 class Dispatcher:
     """What is due, in parts that do not depend on each other: without Redis lost jobs must still be recovered."""
 
-    def __init__(self, database: Database, celery: Celery) -> None:
+    def __init__(self, database: Database, celery: Celery, retention_days: float | None = None) -> None:
         self._database = database
+        self._retention = Retention(database, retention_days)
         self._celery = celery
 
     @property
     def duties(self) -> list[Callable[[], None]]:
         """What a round consists of; last what waits for Redis when that is away."""
-        return [self.recover, self.end_orphans, self.send]
+        return [self.recover, self.end_orphans, self._retention.tidy, self.send]
 
     def send(self) -> None:
         """Outbox to broker. A message may be sent twice: the row is deleted after the broker took it."""
@@ -79,10 +87,16 @@ class Doze:
             self._stop.wait(ROUND_SECONDS)
 
 
-def run(dispatcher: Dispatcher, doze: Callable[[], object], stop: threading.Event, beat: Callable[[], None]) -> None:
-    """Rounds until told to stop; a beat after each that did all that was due."""
+def run(
+    dispatcher: Dispatcher,
+    doze: Callable[[], object],
+    stop: threading.Event,
+    beat: Callable[[], None],
+    leads: Callable[[], bool],
+) -> None:
+    """Rounds until told to stop; a beat after each that did all that was due, which for a standby is nothing."""
     while not stop.is_set():
-        undone = [duty for duty in dispatcher.duties if not _done(duty)]
+        undone = [duty for duty in dispatcher.duties if not _done(duty, leads)]
         if undone:
             stop.wait(ROUND_SECONDS)
         else:
@@ -90,9 +104,11 @@ def run(dispatcher: Dispatcher, doze: Callable[[], object], stop: threading.Even
         doze()
 
 
-def _done(duty: Callable[[], None]) -> bool:
+def _done(duty: Callable[[], None], leads: Callable[[], bool]) -> bool:
+    """Before each duty it is asked anew who leads: the one before may have taken long."""
     try:
-        duty()
+        if leads():
+            duty()
     except Exception as error:  # noqa: BLE001 - whatever a duty meets, the others and the next round must be tried
         log.error("will try again", duty=duty.__name__, error=str(error), kind=type(error).__name__)
         return False
@@ -106,11 +122,32 @@ def main() -> None:
     stop = threading.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: stop.set())
-    database = Database(config.database_url, ring=Ringer(config.redis_url), pool_size=2)
-    log.info("dispatching")
-    dispatcher, doze = Dispatcher(database, broker.celery(config.redis_url)), Doze(config.redis_url, stop)
-    run(dispatcher, doze, stop, partial(beats.beat, config.data_dir, "dispatcher"))
+    ringer = Ringer(config.redis_url)
+    database = Database(config.database_url, ring=ringer, pool_size=2, stall_seconds=STALL_SECONDS)
+    leadership = Leadership(config.database_url)
+    dispatcher = Dispatcher(database, broker.celery(config.redis_url), config.retention_days)
+    doze = Doze(config.redis_url, stop)
+    sending = _sending(config, leadership, stop)
+    sending.start()
+    run(dispatcher, doze, stop, partial(beats.beat, config.data_dir, "dispatcher"), leadership)
+    sending.join(5)
+    leadership.close()
     database.close()
+
+
+def _sending(config: settings.Settings, leads: Leadership, stop: threading.Event) -> threading.Thread:
+    """Webhooks go out in a thread of their own, with connections of their own: endpoints may take their time."""
+
+    def send() -> None:
+        database = Database(config.database_url, pool_size=2, stall_seconds=STALL_SECONDS)
+        private = config.webhook_allow_private
+        try:
+            Sender(database, Listener(config.redis_url), leads, private=private).run(stop)
+        finally:
+            stop.set()  # whoever supervises us starts all of it again
+            database.close()
+
+    return threading.Thread(target=send, name="webhooks", daemon=True)
 
 
 if __name__ == "__main__":

@@ -4,11 +4,13 @@ from collections.abc import Sequence
 from datetime import datetime
 from typing import Any, Generic, Literal, Self, TypeVar
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, computed_field
 
 from service.domain.jobs import Failure, JobStatus, Progress
+from service.domain.keys import Limits
 from service.domain.specs import JobSpec
 from service.domain.strict import Strict
+from service.domain.webhooks import ENDS, WebhookEvent
 
 T = TypeVar("T")
 
@@ -61,6 +63,8 @@ class JobRead(Read):
     metrics: dict[str, float | None] = Field(description="the last value of each metric; null where it was not finite")
     failure: Failure | None
     blocked_by: list[str] = Field(description="jobs that must succeed before this one is started")
+    queue_position: int | None = Field(None, description="1: claimed next, if nothing changed; null unless queued")
+    estimated_start_at: datetime | None = Field(None, description="an estimate for a queued job; null: unknown")
     created_at: datetime
     started_at: datetime | None
     finished_at: datetime | None
@@ -173,21 +177,98 @@ class Login(Strict):
     token: str
 
 
-class KeyCreate(Strict):
+class KeyCreate(Limits):
     """A wish for a key."""
 
     owner: str = Field(min_length=1, max_length=100, description="whose jobs and files it sees")
     role: Literal["admin", "member", "viewer"] = Field("member", description="a viewer only looks")
 
 
-class KeyCreated(BaseModel):
-    """A key; its secret is shown this once."""
+class KeyRead(Read):
+    """A key without its secret."""
 
+    object: Literal["key"] = "key"
     id: str
     owner: str
     role: str = Field(description="admin, member or viewer")
-    secret: str
+    max_running: int | None
+    max_queued: int | None
+    max_gpus: int | None
+    created_at: datetime
     expires_at: datetime | None
+    revoked_at: datetime | None
+
+
+class KeyCreated(KeyRead):
+    """A key; its secret is shown this once."""
+
+    secret: str
+
+
+class Deleted(BaseModel):
+    """What is no more."""
+
+    id: str
+    object: str
+    deleted: Literal[True] = True
+
+
+class WebhookCreate(Strict):
+    """A wish to be told."""
+
+    url: str = Field(max_length=2000, description="http or https; redirects are not followed")
+    events: list[WebhookEvent] = Field(list(ENDS), min_length=1, description="of what it is told")
+
+
+class WebhookChange(Strict):
+    """What is to be changed of a webhook; null: nothing."""
+
+    url: str | None = Field(None, max_length=2000)
+    events: list[WebhookEvent] | None = Field(None, min_length=1)
+    enabled: bool | None = Field(None, description="false: nothing is sent to it, and nothing new kept for it")
+
+
+class WebhookRead(Read):
+    """An address that hears of its owner's jobs."""
+
+    object: Literal["webhook"] = "webhook"
+    id: str
+    owner: str
+    url: str
+    events: list[str]
+    enabled: bool = Field(description="false also after it has answered 410 Gone")
+    created_at: datetime
+
+
+class WebhookCreated(WebhookRead):
+    """A webhook; its secret is shown this once."""
+
+    secret: str = Field(description="whsec_...: receivers verify with it that a message comes from here")
+
+
+class DeliveryRead(Read):
+    """One message for one webhook."""
+
+    object: Literal["delivery"] = "delivery"
+    id: str = Field(description="the header webhook-id: the same each time that the message is sent")
+    webhook_id: str
+    type: str
+    job_id: str | None
+    payload: dict[str, Any]
+    attempts: int
+    next_at: datetime | None = Field(description="when it is tried next; while it is being sent, when it is given up")
+    delivered_at: datetime | None
+    status_code: int | None = Field(description="of the last answer")
+    error: str | None = Field(description="why the last attempt counts as failed")
+    created_at: datetime
+
+    @computed_field  # type: ignore[prop-decorator]  # pydantic's own way
+    @property
+    def status(self) -> Literal["pending", "delivered", "failed"]:
+        """Failed: it is not tried again."""
+        if self.next_at is not None:
+            return "pending"
+        return "delivered" if self.delivered_at is not None else "failed"
 
 
 class StageRead(Read):
@@ -210,18 +291,79 @@ class PresetRead(Read):
     stages: list[StageRead] = Field(description="the whole recipe, where this is one of its stages")
 
 
+class Gpu(Read):
+    """A GPU of a worker."""
+
+    index: int = Field(description="as nvidia-smi counts")
+    name: str
+    memory_bytes: int = Field(description="0: unknown")
+
+
+class WorkerJob(Read):
+    """A job that a worker runs, or ran when it died."""
+
+    id: str
+    attempt: int
+    since: datetime | None
+
+
 class WorkerRead(Read):
-    """A worker that has beaten lately."""
+    """A worker process. One that fell silent is dead, and is shown for an hour."""
 
     object: Literal["worker"] = "worker"
     id: str
     host: str
     pid: int
-    slots: int
+    alive: bool = Field(description="whether it has beaten lately")
+    draining: bool = Field(description="whether it finishes what it runs and claims nothing")
+    slots: int = Field(description="jobs that it runs at the same time")
     devices: list[str]
-    jobs: list[str]
+    gpus: list[Gpu] = Field(description="those that it may use")
+    memory_bytes: int = Field(description="of its host, or of its container; 0: unknown")
+    versions: dict[str, str] = Field(description="of hone, python, torch and transformers")
+    jobs: list[WorkerJob] = Field(description="what it runs; of a dead one, what it ran last")
     started_at: datetime
     beat_at: datetime
+
+
+class Room(BaseModel):
+    """Of workers that live and may claim."""
+
+    free: int
+    all: int
+
+
+class QueuedRead(Read):
+    """A queued job and its place in the line."""
+
+    id: str
+    name: str | None
+    owner: str
+    algorithm: str
+    priority: int
+    gpus: int
+    created_at: datetime
+    position: int = Field(description="1: claimed next, if nothing changed")
+    waits_for: Literal["worker", "parent", "backoff", "limit", "capacity"] = Field(
+        description="a free worker; a job that must succeed first; its next try; its key's limit; a larger worker"
+    )
+    why: str
+    estimated_start_at: datetime | None = Field(
+        description="from what runs and how long jobs of the algorithm took lately; null: unknown"
+    )
+
+
+class QueueRead(BaseModel):
+    """Queued jobs in the order in which they would be claimed; `data` holds those that the key may see."""
+
+    object: Literal["queue"] = "queue"
+    running: int = Field(description="jobs that a worker holds")
+    queued: int
+    paused: int
+    slots: Room
+    gpus: Room
+    data: list[QueuedRead]
+    has_more: bool = Field(description="ask for the next with `after=` the last position")
 
 
 class Readiness(BaseModel):

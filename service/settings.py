@@ -52,7 +52,29 @@ class Settings(BaseSettings):
     spare_trainer: bool = Field(
         True, alias="HONE_SPARE_TRAINER", description="keep a started trainer waiting, so that a job starts at once"
     )
+    webhook_allow_private: bool = Field(
+        False,
+        alias="HONE_WEBHOOK_ALLOW_PRIVATE",
+        description="whether webhooks may go to loopback and private addresses; `hone up` on loopback allows it",
+    )
+    max_log_bytes: int = Field(
+        64 * 2**20,
+        alias="HONE_MAX_LOG_BYTES",
+        ge=1,
+        description="of what one attempt of a job prints, then only the end is kept",
+    )
+    retention_days: float | None = Field(
+        None,
+        alias="HONE_RETENTION_DAYS",
+        ge=0,
+        description="how long logs, samples and metric events of ended jobs are kept; empty: for ever",
+    )
     log_level: str = Field("INFO", alias="HONE_LOG_LEVEL", description="DEBUG, INFO, WARNING or ERROR")
+
+    @field_validator("retention_days", mode="before")
+    @classmethod
+    def _empty_is_none(cls, value: Any) -> Any:
+        return None if value == "" else value
 
     @field_validator("worker_gpus", mode="before")
     @classmethod

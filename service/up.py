@@ -24,6 +24,7 @@ from service.processes import Child, Pause, Program, Tree, run
 ROOT = Path(service.__file__).parents[1]
 READY_SECONDS = 120.0
 WORKER_GRACE = 40.0  # twice what jobs get to save by default (HONE_GRACE_SECONDS)
+LOOPBACK = {"127.0.0.1", "::1", "localhost"}
 CONNECTABLE = {"0.0.0.0": "127.0.0.1", "::": "::1"}
 
 
@@ -56,6 +57,8 @@ class _Service:
         self.data = DataDir(options.data_dir.absolute())
         self.embedded = [name for name in ("DATABASE_URL", "REDIS_URL") if not os.environ.get(name)]
         self.environment = {**os.environ, "HONE_DATA_DIR": str(self.data.root), "STORAGE_URL": self._storage()}
+        if options.host in LOOPBACK:  # whoever can make a webhook is on this machine already
+            self.environment.setdefault("HONE_WEBHOOK_ALLOW_PRIVATE", "true")
 
     def run(self) -> None:
         """Start everything and watch over it until `pause` raises."""

@@ -47,7 +47,9 @@ def database(embedded: Servers) -> Iterator[Database]:
     """An empty database."""
     made = Database(embedded.database_url)
     with made.transaction() as session:
-        session.execute(text("TRUNCATE jobs, files, keys, login_links, outbox, workers RESTART IDENTITY CASCADE"))
+        session.execute(
+            text("TRUNCATE jobs, files, keys, login_links, outbox, workers, webhooks RESTART IDENTITY CASCADE")
+        )
     yield made
     made.close()
 

@@ -1,5 +1,6 @@
 """What a user can do with a job, on a real PostgreSQL."""
 
+import threading
 from collections.abc import Callable
 
 import pytest
@@ -193,3 +194,20 @@ def test_a_job_that_another_waits_for_cannot_be_deleted(database: Database, spec
     child = submit(database, spec(model=f"job:{parent}"))
     with database.transaction() as session, pytest.raises(Conflict, match=f"{child} will start from it"):
         commands.delete(session, "ada", parent)
+
+
+def test_the_same_request_twice_at_the_same_time_makes_one_job(database: Database, spec: Make) -> None:
+    by = Requester("ada", idempotency_key="once")
+    made: list[str] = []
+
+    def second() -> None:
+        made.append(submit(database, spec(), by))
+
+    waiting = threading.Thread(target=second)
+    with database.transaction() as session:
+        first = commands.submit(session, by, spec(), []).id
+        waiting.start()
+        waiting.join(0.3)
+        assert waiting.is_alive()  # until it is known whether the first one happens
+    waiting.join(10)
+    assert made == [first]

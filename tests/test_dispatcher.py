@@ -1,19 +1,24 @@
 """The dispatcher does what is due, whichever server is away."""
 
 import threading
-from collections.abc import Callable
+import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
 
 import pytest
-from sqlalchemy import func, select, update
+from sqlalchemy import func, select, text, update
 
 from service import broker, commands, dispatcher
 from service.dispatcher import Dispatcher
+from service.domain.errors import Unavailable
 from service.domain.jobs import Failure, JobStatus
 from service.domain.specs import JobSpec
 from service.embedded import Servers
 from service.persistence import claims, jobs
 from service.persistence.database import Database
+from service.persistence.leadership import Leadership
+from service.persistence.migrations import upgrade
 from service.persistence.tables import Job, Outbox
 
 Make = Callable[..., JobSpec]
@@ -33,7 +38,7 @@ def status(database: Database, job_id: str) -> JobStatus:
 def one_round(made: Dispatcher) -> None:
     """The process's own loop, stopped when its first round is over."""
     stop = threading.Event()
-    dispatcher.run(made, doze=stop.set, stop=stop, beat=lambda: None)
+    dispatcher.run(made, doze=stop.set, stop=stop, beat=lambda: None, leads=lambda: True)
 
 
 @pytest.fixture
@@ -69,3 +74,99 @@ def test_without_redis_jobs_that_can_never_start_are_ended(database: Database, s
         jobs.fail(session, job, Failure(category="user", message="bad rows"))
     one_round(Dispatcher(database, broker.celery(NOBODY)))
     assert status(database, child) == JobStatus.FAILED
+
+
+@pytest.fixture
+def two(embedded: Servers) -> Iterator[tuple[Leadership, Leadership]]:
+    """Two that would lead; they may be silent for two seconds."""
+    made = [Leadership(embedded.database_url, silence_seconds=2) for _ in range(2)]
+    yield made[0], made[1]
+    for leadership in made:
+        leadership.close()
+
+
+def end_sessions_that_hold_locks(database: Database) -> None:
+    with database.transaction() as session:
+        ended = "SELECT pg_terminate_backend(pid, 2000) FROM pg_locks WHERE locktype = 'advisory'"
+        assert session.scalar(text(ended))
+
+
+def wait_until_it_leads(leadership: Leadership, seconds: float) -> None:
+    deadline = time.monotonic() + seconds
+    while not leadership():
+        assert time.monotonic() < deadline
+        time.sleep(0.1)
+
+
+def test_one_of_two_leads_and_the_other_follows_when_it_leaves(two: tuple[Leadership, Leadership]) -> None:
+    first, second = two
+    assert first() and not second() and first()
+    first.close()
+    wait_until_it_leads(second, seconds=2)
+    assert not first()
+
+
+def test_a_leader_whose_connection_ends_stops_before_it_acts_again(
+    two: tuple[Leadership, Leadership], database: Database
+) -> None:
+    first, second = two
+    assert first()
+    end_sessions_that_hold_locks(database)
+    with pytest.raises(Unavailable):
+        first()
+    assert second() and not first()
+
+
+def test_a_silent_leader_loses_the_lead_to_one_that_asks(two: tuple[Leadership, Leadership]) -> None:
+    first, second = two
+    assert first()
+    wait_until_it_leads(second, seconds=10)
+    with pytest.raises(Unavailable):
+        first()
+    assert not first()
+
+
+def test_a_leader_that_keeps_asking_keeps_the_lead(two: tuple[Leadership, Leadership]) -> None:
+    first, second = two
+    until = time.monotonic() + 3
+    while time.monotonic() < until:
+        assert first() and not second()
+        time.sleep(0.2)
+
+
+def test_the_schema_can_be_migrated_while_somebody_leads(two: tuple[Leadership, Leadership], embedded: Servers) -> None:
+    assert two[0]()
+    upgrade(embedded.database_url)
+
+
+def test_who_does_not_lead_does_nothing_and_beats(database: Database, silent: str) -> None:
+    stop, beats = threading.Event(), [0]
+
+    def beat() -> None:
+        beats[0] += 1
+
+    made = Dispatcher(database, broker.celery(NOBODY))
+    dispatcher.run(made, doze=stop.set, stop=stop, beat=beat, leads=lambda: False)
+    assert status(database, silent) == JobStatus.RUNNING and beats == [1]
+
+
+def test_two_that_both_believe_to_lead_recover_a_job_once(database: Database, silent: str) -> None:
+    made = [Dispatcher(database, broker.celery(NOBODY)) for _ in range(2)]
+    with ThreadPoolExecutor(8) as threads:
+        for one in made * 8:
+            threads.submit(one.recover)
+    with database.transaction() as session:
+        job = jobs.get(session, silent, "ada")
+        assert job.status == JobStatus.QUEUED and job.restarts == 1
+
+
+def test_a_process_stopped_within_a_transaction_does_not_keep_its_rows(embedded: Servers, database: Database) -> None:
+    stopped = Database(embedded.database_url, stall_seconds=0.2)
+    with database.transaction() as session:
+        session.add(Outbox(topic="hone.train", payload={}))
+    with pytest.raises(Unavailable), stopped.transaction() as session:
+        session.execute(select(Outbox).with_for_update())
+        time.sleep(0.5)
+        with database.transaction() as other:
+            assert other.scalars(select(Outbox).with_for_update(nowait=True)).all()
+    stopped.close()

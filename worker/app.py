@@ -29,7 +29,12 @@ station = Station(
     config=config,
     worker_id=f"{host}-{os.getpid()}-{secrets.token_hex(3)}",
     host=host,
-    database=Database(config.database_url, ring=Ringer(config.redis_url), pool_size=config.worker_slots + 2),
+    database=Database(
+        config.database_url,
+        ring=Ringer(config.redis_url),
+        pool_size=config.worker_slots + 2,
+        stall_seconds=config.lease_seconds / 2,  # a worker that is stopped must not keep its jobs locked
+    ),
     storage=Storage(config.storage_url, config.data_dir / "cache"),
 )
 tasks.register(app, station)

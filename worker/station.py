@@ -15,6 +15,7 @@ from service.persistence import claims, workers
 from service.persistence.database import Database
 from service.settings import Settings
 from service.storage import Storage
+from worker import host
 from worker.assignment import Claim, prepare
 from worker.reporter import Reporter
 from worker.supervisor import Patience, supervise
@@ -165,7 +166,8 @@ class Station:
     def _say_alive(self) -> None:
         devices = [f"cuda:{index}" for index in self._config.worker_gpus] or ["cpu"]
         with self._database.transaction() as session:
-            workers.beat(session, self._id, self._host, os.getpid(), self._config.worker_slots, devices)
+            slots, facts = self._config.worker_slots, host.describe(tuple(self._config.worker_gpus))
+            workers.beat(session, self._id, self._host, os.getpid(), slots, devices, facts)
         beats.beat(self._config.data_dir, "worker")
 
     def _guarded(self, act: Callable[[], None]) -> None:

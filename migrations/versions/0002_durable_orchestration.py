@@ -87,6 +87,7 @@ def upgrade() -> None:
         postgresql_using="gin",
         postgresql_where=sa.text("status = 'queued'"),
     )
+    op.create_index("ix_jobs_created_at_id", "jobs", ["created_at", "id"], unique=False)
     op.create_index("ix_jobs_finished_at", "jobs", ["finished_at"], unique=False)
     op.create_index("ix_jobs_owner_request_hash", "jobs", ["owner", "request_hash"], unique=False)
     op.create_foreign_key(op.f("fk_jobs_key_id_keys"), "jobs", "keys", ["key_id"], ["id"], ondelete="SET NULL")
@@ -118,6 +119,7 @@ def downgrade() -> None:
     op.drop_column("keys", "max_running")
     op.drop_constraint(op.f("fk_jobs_key_id_keys"), "jobs", type_="foreignkey")
     op.drop_index("ix_jobs_owner_request_hash", table_name="jobs")
+    op.drop_index("ix_jobs_created_at_id", table_name="jobs")
     op.drop_index("ix_jobs_finished_at", table_name="jobs")
     op.drop_index(
         "ix_jobs_depends_on", table_name="jobs", postgresql_using="gin", postgresql_where=sa.text("status = 'queued'")

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from typing import Annotated
 
 from fastapi import Depends, Request
+from fastapi.concurrency import run_in_threadpool
 from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
 
 from service.bells import Listener, Ringer
@@ -22,7 +23,7 @@ class Identity:
 
     owner: str
     role: str
-    key_id: str | None = None
+    key_id: str
 
     @property
     def sees(self) -> str | None:
@@ -50,6 +51,10 @@ class Identities:
             self._known.clear()
         self._known[keys.digest(secret)] = (time.monotonic() + self.SECONDS, identity)
 
+    def forget(self, key_id: str) -> None:
+        """A key was revoked: here at once, in other processes within SECONDS."""
+        self._known = {hashed: known for hashed, known in self._known.items() if known[1].key_id != key_id}
+
 
 @dataclass(frozen=True)
 class Services:
@@ -63,7 +68,10 @@ class Services:
     identities: Identities = field(default_factory=Identities)
 
 
-def services(request: Request) -> Services:
+# What waits for nothing is `async`: FastAPI runs a plain function in a thread, which costs more than it does itself.
+
+
+async def services(request: Request) -> Services:
     """The parts of this API."""
     found: Services = request.app.state.services
     return found
@@ -82,14 +90,14 @@ SessionDep = Annotated[Session, Depends(_transaction, scope="function")]
 _bearer = HTTPBearer(auto_error=False, description="`Authorization: Bearer hone-…`")
 
 
-def _identity(
+async def _identity(
     parts: ServicesDep, credentials: Annotated[HTTPAuthorizationCredentials | None, Depends(_bearer)]
 ) -> Identity:
     if credentials is None:
         raise Unauthorized("no API key: send the header 'Authorization: Bearer hone-…'", code="missing_api_key")
     known = parts.identities.get(credentials.credentials)
     if known is None:
-        known = _looked_up(parts, credentials.credentials)
+        known = await run_in_threadpool(_looked_up, parts, credentials.credentials)
         parts.identities.put(credentials.credentials, known)
     return known
 
@@ -105,13 +113,13 @@ def _looked_up(parts: Services, secret: str) -> Identity:
 Reader = Annotated[Identity, Depends(_identity)]
 
 
-def _writer(identity: Reader) -> Identity:
+async def _writer(identity: Reader) -> Identity:
     if identity.role == "viewer":
         raise Forbidden("this key is a viewer's: it can look but not change; ask for a member's key")
     return identity
 
 
-def _admin(identity: Reader) -> Identity:
+async def _admin(identity: Reader) -> Identity:
     if identity.role != "admin":
         raise Forbidden(f"this needs an admin's key, but this one is a {identity.role}'s")
     return identity

@@ -14,7 +14,9 @@ from service.persistence import events, jobs
 from service.schemas import EventRead, Page
 
 router = APIRouter(prefix="/v1/jobs/{job_id}", tags=["events"])
-After = Annotated[int, Query(ge=0, description="the last sequence number already seen")]
+After = Annotated[
+    int, Query(ge=0, description="the last sequence number already seen; what was removed since is passed over")
+]
 BATCH = 500
 POLL_SECONDS = 2.0  # what a lost wake-up costs
 

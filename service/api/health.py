@@ -1,12 +1,12 @@
-"""Whether the service lives, whether it is ready, and who works for it."""
+"""Whether the service lives, and whether it is ready."""
 
 from datetime import UTC, datetime
 
 from fastapi import APIRouter, Response
 
-from service.api.dependencies import Reader, Services, ServicesDep, SessionDep
-from service.persistence import claims, jobs, workers
-from service.schemas import Page, Readiness, WorkerRead
+from service.api.dependencies import Services, ServicesDep
+from service.persistence import claims, workers
+from service.schemas import Readiness
 
 router = APIRouter(tags=["health"])
 
@@ -34,16 +34,3 @@ def _workers_and_queue(parts: Services) -> tuple[int, float | None]:
         alive = len(workers.alive(session, parts.settings.lease_seconds))
         oldest = claims.oldest_queued(session)
     return alive, (datetime.now(UTC) - oldest).total_seconds() if oldest else None
-
-
-@router.get("/v1/workers", tags=["workers"])
-def list_workers(_: Reader, session: SessionDep, parts: ServicesDep) -> Page[WorkerRead]:
-    """Workers that have beaten lately, and what they run."""
-    alive = workers.alive(session, parts.settings.lease_seconds)
-    held = jobs.held_by(session, [worker.id for worker in alive])
-    columns = [name for name in WorkerRead.model_fields if name not in ("object", "jobs")]
-    shown = [
-        WorkerRead.model_validate({**{n: getattr(worker, n) for n in columns}, "jobs": held.get(worker.id, [])})
-        for worker in alive
-    ]
-    return Page.of(shown, len(shown))

@@ -11,7 +11,7 @@ from service.api.dependencies import Reader, ServicesDep, SessionDep, Writer
 from service.commands import Requester
 from service.domain.jobs import JobStatus
 from service.domain.specs import JobSpec
-from service.persistence import jobs
+from service.persistence import jobs, queue
 from service.persistence.database import Session
 from service.persistence.tables import Job
 from service.schemas import JobChange, JobRead, Page
@@ -25,7 +25,7 @@ Retries = Annotated[
 ]
 
 
-def _requester(identity: Writer, idempotency_key: IdempotencyKey = None, retries: Retries = 0) -> Requester:
+async def _requester(identity: Writer, idempotency_key: IdempotencyKey = None, retries: Retries = 0) -> Requester:
     return Requester(identity.owner, identity.key_id, idempotency_key, repeated=retries > 0)
 
 
@@ -35,11 +35,21 @@ By = Annotated[Requester, Depends(_requester)]
 def read(session: Session, found: list[Job]) -> list[JobRead]:
     """Rows as documents."""
     blocked = jobs.blocked_by(session, found)
-    return [JobRead.model_validate({**_columns(job), "blocked_by": blocked.get(job.id, [])}) for job in found]
+    line = queue.line(session) if any(job.status == JobStatus.QUEUED for job in found) else None
+    return [
+        JobRead.model_validate({**_columns(job), "blocked_by": blocked.get(job.id, []), **_place(job, line)})
+        for job in found
+    ]
 
 
 def _columns(job: Job) -> dict[str, Any]:
-    return {name: getattr(job, name) for name in JobRead.model_fields if name not in ("object", "blocked_by")}
+    return {name: getattr(job, name) for name in JobRead.model_fields if hasattr(Job, name)}
+
+
+def _place(job: Job, line: queue.Line | None) -> dict[str, Any]:
+    if line is None or job.status != JobStatus.QUEUED:
+        return {}
+    return {"queue_position": line.positions.get(job.id), "estimated_start_at": line.starts.get(job.id)}
 
 
 @router.post("", status_code=201)

@@ -1,6 +1,19 @@
 """All routers, in the order in which the documentation shows them."""
 
-from service.api import checkpoints, events, files, health, jobs, keys, metrics, presets, samples
+from service.api import (
+    checkpoints,
+    events,
+    files,
+    health,
+    jobs,
+    keys,
+    metrics,
+    presets,
+    queue,
+    samples,
+    webhooks,
+    workers,
+)
 
 ALL = (
     jobs.router,
@@ -10,6 +23,9 @@ ALL = (
     checkpoints.router,
     files.router,
     presets.router,
+    webhooks.router,
     keys.router,
+    queue.router,
+    workers.router,
     health.router,
 )

@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from service.cli import jobs, manage, operator, transfer
+from service.cli import backup, jobs, keys, manage, operator, transfer, webhooks, workers
 from service.cli.errors import Refusing
 
 app = Refusing(
@@ -43,7 +43,25 @@ PANELS: dict[str, list[Callable[..., None]]] = {
         manage.delete,
     ],
     "Files and checkpoints": [transfer.pull, transfer.upload],
-    "Operate": [operator.login, operator.create_key, operator.migrate],
+    "Webhooks": [
+        webhooks.webhooks,
+        webhooks.add_webhook,
+        webhooks.test_webhook,
+        webhooks.webhook_log,
+        webhooks.remove_webhook,
+    ],
+    "Operate": [
+        operator.login,
+        keys.create_key,
+        keys.keys,
+        keys.revoke_key,
+        operator.migrate,
+        workers.workers,
+        workers.drain,
+        workers.queue,
+        backup.backup,
+        backup.restore,
+    ],
 }
 for panel, commands in PANELS.items():
     for command in commands:

@@ -1,12 +1,12 @@
 """Commands for whoever runs the service."""
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from service.cli.connect import Data, Key, Url, connect
-from service.datadir import DataDir, default, write_private
+from service.datadir import DataDir, default
 from service.domain.errors import HoneError, Invalid, Unavailable
 
 if TYPE_CHECKING:
@@ -70,35 +70,19 @@ def login(url: Url = None, key: Key = None, data_dir: Data = None) -> None:
         typer.echo(client.login_link())
 
 
-def create_key(
+def migrate(
     database_url: DatabaseUrl,
-    owner: Annotated[str, typer.Option(help="whose jobs and files it sees")],
-    role: Annotated[Literal["admin", "member", "viewer"], typer.Option(help="what it may do")] = "member",
-    file: Annotated[Path | None, typer.Option(help="write the secret here, readable by you alone")] = None,
+    to: Annotated[str, typer.Option(help="a schema, e.g. 0001; an older one loses what only newer ones hold")] = "head",
 ) -> None:
-    """Make an API key and show its secret, this once."""
-    from service import commands
+    """Bring the database to the newest schema, or to another one."""
+    from service.persistence.migrations import migrate
 
-    database = _database(database_url)
-    with database.transaction() as session:
-        _, secret = commands.create_key(session, owner=owner, role=role)
-    database.close()
-    if file is None:
-        typer.echo(secret)
-    else:
-        write_private(file, f"{secret}\n")
+    reach(database_url).close()
+    reached = migrate(database_url, to)
+    typer.echo("The database has the newest schema." if to == "head" else f"The database has the schema {reached}.")
 
 
-def migrate(database_url: DatabaseUrl) -> None:
-    """Bring the database to the newest schema."""
-    from service.persistence.migrations import upgrade
-
-    _database(database_url).close()
-    upgrade(database_url)
-    typer.echo("The database has the newest schema.")
-
-
-def _database(url: str) -> "Database":
+def reach(url: str) -> "Database":
     """A database that answers, or a refusal that names what to look at."""
     from service.persistence.database import Database
 

@@ -12,7 +12,7 @@ from rich.table import Table
 
 from service.domain.presets import PRESETS
 from service.live import number, status
-from service.schemas import CheckpointRead, JobRead, PresetRead, StageRead
+from service.schemas import CheckpointRead, DeliveryRead, JobRead, KeyRead, PresetRead, StageRead, WebhookRead
 
 HEADERS = ("id", "status", "algorithm", "progress", "created", "name")
 WIDTH = 100  # of comments
@@ -24,7 +24,7 @@ def jobs(found: list[JobRead]) -> None:
     console = Console()
     rows = [_row(job) for job in found]
     if not console.is_terminal:
-        _tabs(console, rows)
+        tabs(console, rows)
         return
     table = Table(*HEADERS, box=None, pad_edge=False)
     table.columns[0].no_wrap, table.columns[0].min_width = True, 32  # an id is there to be copied
@@ -48,7 +48,7 @@ def job(one: JobRead, checkpoints: list[CheckpointRead]) -> None:
             grid.add_row(f"[dim]{name}[/]", escape(value))
         console.print(grid)
     else:
-        _tabs(console, rows)
+        tabs(console, rows)
     preset = PRESETS.get(one.spec.algorithm.preset or "")
     console.file.write("\n" + _yaml(chosen(one.spec, preset.fields if preset else {})))
 
@@ -72,7 +72,49 @@ def _checkpoint(found: CheckpointRead) -> str:
     return f"{found.id}, step {found.step}{', the best' if found.best else ''}"
 
 
-def _tabs(console: Console, rows: Sequence[tuple[str, ...]]) -> None:
+def _table(headers: Sequence[str], rows: Sequence[tuple[str, ...]], none: str) -> None:
+    console = Console()
+    if not console.is_terminal:
+        tabs(console, rows)
+        return
+    table = Table(*headers, box=None, pad_edge=False)
+    for row in rows:
+        table.add_row(*map(escape, row))
+    console.print(table if rows else none)
+
+
+def webhooks(found: list[WebhookRead]) -> None:
+    """One line each."""
+    rows = [(one.id, "enabled" if one.enabled else "disabled", one.url, ", ".join(one.events)) for one in found]
+    _table(("id", "state", "url", "events"), rows, "No webhooks yet: `hone add-webhook URL` makes one.")
+
+
+def deliveries(found: list[DeliveryRead]) -> None:
+    """One line each."""
+    rows = [
+        (one.id, one.status, one.type, one.job_id or "", f"{one.attempts}", one.error or str(one.status_code or ""))
+        for one in found
+    ]
+    _table(("id", "status", "type", "job", "attempts", "answer"), rows, "Nothing was sent yet.")
+
+
+def keys(found: list[KeyRead]) -> None:
+    """One line each."""
+    rows = [(one.id, one.owner, one.role, _state(one), _limits(one)) for one in found]
+    _table(("id", "owner", "role", "state", "limits"), rows, "No keys.")
+
+
+def _state(one: KeyRead) -> str:
+    return "revoked" if one.revoked_at else f"until {one.expires_at:%Y-%m-%d}" if one.expires_at else "valid"
+
+
+def _limits(one: KeyRead) -> str:
+    limits = {"running": one.max_running, "queued": one.max_queued, "GPUs": one.max_gpus}
+    return ", ".join(f"{most} {name}" for name, most in limits.items() if most is not None)
+
+
+def tabs(console: Console, rows: Sequence[tuple[str, ...]]) -> None:
+    """For programs."""
     for row in rows:
         console.file.write("\t".join(row) + "\n")
 
@@ -101,7 +143,7 @@ def presets(found: list[PresetRead]) -> None:
     console = Console()
     rows = [(one.name, one.algorithm, one.title) for one in found]
     if not console.is_terminal:
-        _tabs(console, rows)
+        tabs(console, rows)
         return
     table = Table("name", "algorithm", "", box=None, pad_edge=False)
     for row in rows:

@@ -54,7 +54,7 @@ class Postgres:
         """For SQLAlchemy with psycopg."""
         if self.tcp:
             return f"postgresql+psycopg://{USER}:{self.password}@127.0.0.1:{self.port}/{DATABASE}"
-        return f"postgresql+psycopg://{USER}@/{DATABASE}?host={self.places.sockets}"
+        return url_of(self.places.sockets)
 
     def initialise(self, pause: Pause = time.sleep) -> None:
         """Make the data directory unless it exists: beside, then renamed, so that it is whole or not there."""
@@ -133,6 +133,11 @@ class Postgres:
         except psycopg.OperationalError:
             return False
         return True
+
+
+def url_of(sockets: Path) -> str:
+    """Of a server whose socket is in this folder, for SQLAlchemy with psycopg."""
+    return f"postgresql+psycopg://{USER}@/{DATABASE}?host={sockets}"
 
 
 def free_port() -> int:

@@ -2,8 +2,9 @@
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from typing import Any
 
-from sqlalchemy import create_engine, text
+from sqlalchemy import Engine, create_engine, event, text
 from sqlalchemy.exc import DBAPIError, OperationalError
 from sqlalchemy.orm import Session
 
@@ -31,9 +32,14 @@ def wake(session: Session, channel: str) -> None:
 
 
 class Database:
-    """A pool of connections. `ring` is called after each commit with the channels that have news."""
+    """A pool of connections. `ring` is called after each commit with the channels that have news.
 
-    def __init__(self, url: str, *, ring: Ring = no_bell, pool_size: int = 5) -> None:
+    `stall_seconds` bounds how long a transaction of a stopped process keeps its rows locked.
+    """
+
+    def __init__(
+        self, url: str, *, ring: Ring = no_bell, pool_size: int = 5, stall_seconds: float | None = None
+    ) -> None:
         self.url = with_driver(url)
         self._ring = ring
         self._engine = create_engine(
@@ -43,6 +49,8 @@ class Database:
             pool_pre_ping=True,  # a restarted server costs one ping, not one failed request
             connect_args={"connect_timeout": 5},
         )
+        if stall_seconds is not None:
+            _limit_stalls(self._engine, stall_seconds)
 
     @contextmanager
     def transaction(self) -> Iterator[Session]:
@@ -51,7 +59,9 @@ class Database:
             with Session(self._engine, expire_on_commit=False) as session:
                 yield session
                 session.commit()
-        except OperationalError as error:
+        except DBAPIError as error:
+            if not (isinstance(error, OperationalError) or error.connection_invalidated):
+                raise
             raise Unavailable(f"the database cannot do this now; try again ({error.orig})") from error
         channels: set[str] = session.info.get(WAKE, set())
         if channels:
@@ -69,6 +79,15 @@ class Database:
     def close(self) -> None:
         """Give the connections back."""
         self._engine.dispose()
+
+
+def _limit_stalls(engine: Engine, seconds: float) -> None:
+    """PostgreSQL ends a session that does nothing within a transaction for so long."""
+
+    @event.listens_for(engine, "connect")
+    def limit(connection: Any, _: object) -> None:
+        connection.execute(f"SET idle_in_transaction_session_timeout = {int(seconds * 1000)}")
+        connection.commit()
 
 
 def with_driver(url: str) -> str:

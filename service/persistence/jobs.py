@@ -5,13 +5,14 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from sqlalchemy import DateTime, and_, cast, delete, exists, func, insert, literal, or_, select
+from sqlalchemy.dialects.postgresql import insert as upsert
 from sqlalchemy.orm import Session, aliased
 
 from service.domain import ids
 from service.domain.errors import LeaseLost, NotFound
 from service.domain.jobs import HELD, TERMINAL, Failure, JobEvent, JobStatus, Progress, after
 from service.domain.specs import JobSpec
-from service.persistence import checkpoints, events, outbox
+from service.persistence import checkpoints, events, outbox, webhooks
 from service.persistence.tables import Event, Job, Metric, Sample
 
 REPEAT_MINUTES = 15  # the OpenAI SDK repeats a request within two waits of ten minutes at most, usually of seconds
@@ -28,29 +29,32 @@ class Origin:
     clone_of: str | None = None
 
 
-def add(session: Session, owner: str, spec: JobSpec, origin: Origin) -> Job:
-    """Record a queued job and its first event."""
-    job = Job(
-        id=ids.new("ftjob-"),
-        owner=owner,
-        name=spec.name,
-        status=JobStatus.QUEUED,
-        algorithm=spec.algorithm.type,
-        model=spec.model,
-        spec=spec.model_dump(mode="json"),
-        tags=dict(spec.tags),
-        priority=spec.priority,
-        gpus=spec.resources.gpus,
-        depends_on=spec.depends_on,
-        max_restarts=spec.max_restarts,
-        **vars(origin),
-        progress=Progress(total_steps=spec.steps).model_dump(),
-        metrics={},
-    )
-    session.add(job)
-    session.flush()
-    session.refresh(job)
-    events.add(session, job, "status", {"status": job.status})
+def add(session: Session, owner: str, spec: JobSpec, origin: Origin) -> Job | None:
+    """Record a queued job and its first event; None if the owner has used the Idempotency-Key at this moment.
+
+    One statement for each row: submits come by the hundred a second.
+    """
+    columns = {
+        "id": ids.new("ftjob-"),
+        "owner": owner,
+        "name": spec.name,
+        "status": JobStatus.QUEUED,
+        "algorithm": spec.algorithm.type,
+        "model": spec.model,
+        "spec": spec.model_dump(mode="json"),
+        "tags": dict(spec.tags),
+        "priority": spec.priority,
+        "gpus": spec.resources.gpus,
+        "depends_on": spec.depends_on,
+        "max_restarts": spec.max_restarts,
+        "progress": Progress(total_steps=spec.steps).model_dump(),
+        "version": 1,
+    }
+    statement = upsert(Job).values(**columns, **vars(origin))
+    unused = statement.on_conflict_do_nothing(index_elements=["owner", "idempotency_key"]).returning(Job)
+    job = session.scalar(unused)
+    if job is not None:
+        events.first(session, job, "status", {"status": job.status})
     return job
 
 
@@ -69,14 +73,17 @@ def version(session: Session, job_id: str, owner: str | None) -> str | None:
 
 
 def by_idempotency_key(session: Session, owner: str, key: str) -> Job | None:
-    """The job that an earlier request with this key made; a request at the same time waits for this one."""
-    _queue_up(session, f"{owner}\n{key}")
+    """The job that an earlier request with this key made."""
     return session.scalar(select(Job).where(Job.owner == owner, Job.idempotency_key == key))
 
 
-def by_request_hash(session: Session, owner: str, request_hash: str) -> Job | None:
-    """The newest job of the last minutes that asks for the same; a request at the same time waits for this one."""
+def wait_for_the_same(session: Session, owner: str, request_hash: str) -> None:
+    """Let no other request for the same go on until this transaction ends."""
     _queue_up(session, f"{owner}\n{request_hash}")
+
+
+def by_request_hash(session: Session, owner: str, request_hash: str) -> Job | None:
+    """The newest job of the last minutes that asks for the same."""
     recent = Job.created_at > func.now() - timedelta(minutes=REPEAT_MINUTES)
     same = select(Job).where(Job.owner == owner, Job.request_hash == request_hash, recent)
     return session.scalar(same.order_by(Job.created_at.desc()).limit(1))
@@ -142,6 +149,7 @@ def move(session: Session, job: Job, event: JobEvent, **data: Any) -> None:
     if job.status == JobStatus.QUEUED:
         outbox.add(session, outbox.TRAIN, {"job_id": job.id})
     events.add(session, job, "status", {"status": job.status, **data})
+    webhooks.announce(session, job)
 
 
 def _let_go(session: Session, job: Job) -> None:
@@ -270,14 +278,6 @@ def lose(session: Session, job: Job, failure: Failure) -> None:
 def backoff_seconds(restarts: int) -> float:
     """The first restart is at once: a killed worker should cost seconds. Later ones wait 2, 4, 8 ... 60 s."""
     return 0.0 if restarts <= 1 else min(60.0, 2.0 ** (restarts - 1))
-
-
-def held_by(session: Session, workers: list[str]) -> dict[str, list[str]]:
-    """The jobs that each worker runs."""
-    rows = session.execute(
-        select(Job.lease_owner, func.array_agg(Job.id)).where(Job.lease_owner.in_(workers)).group_by(Job.lease_owner)
-    )
-    return {str(worker): list(held) for worker, held in rows}
 
 
 def now(session: Session) -> datetime:

@@ -8,6 +8,8 @@ from sqlalchemy import delete, func, or_, select
 from sqlalchemy.orm import Session
 
 from service.domain import ids
+from service.domain.errors import NotFound
+from service.domain.keys import Limits
 from service.persistence.tables import Key, LoginLink
 
 
@@ -16,12 +18,24 @@ def digest(secret: str) -> str:
     return hashlib.sha256(secret.encode()).hexdigest()
 
 
-def add(session: Session, owner: str, role: str, expires_at: datetime | None = None) -> tuple[Key, str]:
+def add(
+    session: Session, owner: str, role: str, *, expires_at: datetime | None = None, limits: Limits | None = None
+) -> tuple[Key, str]:
     """A new key and its secret, which is nowhere else."""
-    secret = f"hone-{secrets.token_urlsafe(32)}"
-    key = Key(id=ids.new("key_"), owner=owner, role=role, secret_hash=digest(secret), expires_at=expires_at)
+    secret, limits = f"hone-{secrets.token_urlsafe(32)}", limits or Limits()
+    key = Key(
+        id=ids.new("key_"),
+        owner=owner,
+        role=role,
+        secret_hash=digest(secret),
+        expires_at=expires_at,
+        max_running=limits.max_running,
+        max_queued=limits.max_queued,
+        max_gpus=limits.max_gpus,
+    )
     session.add(key)
     session.flush()
+    session.refresh(key)
     return key, secret
 
 
@@ -29,6 +43,20 @@ def find(session: Session, secret: str) -> Key | None:
     """The living key with this secret."""
     alive = or_(Key.expires_at.is_(None), Key.expires_at > func.now())
     return session.scalar(select(Key).where(Key.secret_hash == digest(secret), Key.revoked_at.is_(None), alive))
+
+
+def get(session: Session, key_id: str) -> Key:
+    """The key with this id, locked, or NotFound."""
+    key = session.get(Key, key_id, with_for_update={"key_share": True}, populate_existing=True)
+    if key is None:
+        raise NotFound(f"no key {key_id}", param="key_id", code="key_not_found")
+    return key
+
+
+def page(session: Session, after: str | None, limit: int) -> list[Key]:
+    """Everybody's, newest first (ids sort by age); `after` is the last one already seen."""
+    query = select(Key).order_by(Key.id.desc()).limit(limit)
+    return list(session.scalars(query if after is None else query.where(Key.id < after)))
 
 
 def add_link(session: Session, owner: str, role: str, expires_at: datetime) -> str:
@@ -42,4 +70,4 @@ def spend_link(session: Session, token: str, now: datetime, valid_for: timedelta
     """Change a token into a key; the second try finds nothing."""
     spent = delete(LoginLink).where(LoginLink.token_hash == digest(token), LoginLink.expires_at > now)
     link = session.execute(spent.returning(LoginLink.owner, LoginLink.role)).first()
-    return add(session, link.owner, link.role, now + valid_for) if link else None
+    return add(session, link.owner, link.role, expires_at=now + valid_for) if link else None

@@ -131,6 +131,7 @@ class Job(Created, Base):
         Index("ix_jobs_owner_request_hash", "owner", "request_hash"),
         Index("ix_jobs_depends_on", "depends_on", postgresql_using="gin", postgresql_where=text("status = 'queued'")),
         Index("ix_jobs_finished_at", "finished_at"),
+        Index("ix_jobs_created_at_id", "created_at", "id"),
     )
 
 

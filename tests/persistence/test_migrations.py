@@ -1,14 +1,25 @@
 """The migrations make exactly the tables that the code describes, and can be taken back."""
 
 import io
+import threading
+import time
+from collections.abc import Iterator
+from itertools import pairwise
+from typing import Any
 
 import pytest
 from alembic import command
-from sqlalchemy import create_engine, inspect, text
+from alembic.script import ScriptDirectory
+from sqlalchemy import Connection, Engine, MetaData, create_engine, inspect, text
 
+from service.domain.errors import Invalid
+from service.domain.jobs import JobStatus
 from service.embedded import Servers
 from service.persistence.database import with_driver
-from service.persistence.migrations import config, upgrade
+from service.persistence.migrations import config, current, migrate, upgrade
+
+BEFORE_PAUSES = {"paused": "queued", "pausing": "running"}
+"""What a status becomes where the schema does not know it."""
 
 
 @pytest.fixture
@@ -43,3 +54,120 @@ def test_a_second_upgrade_changes_nothing(empty: str) -> None:
     configuration.stdout = shown
     command.current(configuration)
     assert "(head)" in shown.getvalue()
+
+
+@pytest.fixture
+def engine(empty: str) -> Iterator[Engine]:
+    made = create_engine(with_driver(empty))
+    yield made
+    made.dispose()
+
+
+def steps() -> list[tuple[str, str]]:
+    """Each schema with the one before it."""
+    scripts = ScriptDirectory.from_config(config("postgresql://nobody/nothing"))
+    order = [script.revision for script in reversed(list(scripts.walk_revisions()))]
+    return list(pairwise(order))
+
+
+def reflected(connection: Connection) -> MetaData:
+    """The tables as the schema has them: what the code that was made for it knows."""
+    found = MetaData()
+    found.reflect(connection, resolve_fks=True)
+    found.remove(found.tables["alembic_version"])
+    return found
+
+
+def fill(connection: Connection, tables: MetaData, mark: str, statuses: list[str]) -> None:
+    """Rows in every table, jobs in every status, with a value wherever the schema asks for one."""
+    for table in tables.sorted_tables:
+        for n in range(len(statuses)):
+            row = {column.name: value(column, table.name, mark, n) for column in table.columns if wanted(column)}
+            connection.execute(table.insert().values(row | ({"status": statuses[n]} if table.name == "jobs" else {})))
+
+
+def wanted(column: Any) -> bool:
+    return not column.nullable and column.server_default is None and column.identity is None
+
+
+def value(column: Any, table: str, mark: str, n: int) -> Any:
+    """Of the column's type; the same for a row and for those that refer to it."""
+    if column.foreign_keys:
+        (key,) = column.foreign_keys
+        return value(key.column, key.column.table.name, mark, n)
+    kind = str(column.type)
+    if kind in ("BIGINT", "INTEGER", "DOUBLE PRECISION"):
+        return n
+    made = {"TEXT": f"{table}-{mark}-{n}", "BOOLEAN": True, "JSONB": {"n": n}, "TEXT[]": [mark], "ARRAY": [mark]}
+    return made.get(kind, "2026-01-01T00:00:00Z")
+
+
+def rows(connection: Connection, tables: MetaData) -> dict[str, list[str]]:
+    """All that is in the tables, as far as the schema knows them; statuses as it knows them."""
+    found = {}
+    for table in tables.sorted_tables:
+        read = [dict(row) for row in connection.execute(table.select()).mappings()]
+        if table.name == "jobs":
+            read = [row | {"status": BEFORE_PAUSES.get(row["status"], row["status"])} for row in read]
+        found[table.name] = sorted(map(str, read))
+    return found
+
+
+@pytest.mark.parametrize(("old", "new"), steps())
+def test_a_migration_loses_no_row_and_can_be_taken_back(empty: str, engine: Engine, old: str, new: str) -> None:
+    migrate(empty, old)
+    with engine.begin() as connection:
+        before = reflected(connection)
+        fill(connection, before, "old", ["queued", "running", "cancelling", "succeeded", "failed", "cancelled"])
+        kept = rows(connection, before)
+    migrate(empty, new)
+    with engine.begin() as connection:
+        assert rows(connection, before) == kept
+        fill(connection, reflected(connection), "new", [*JobStatus])
+        more = rows(connection, before)
+    migrate(empty, old)
+    with engine.begin() as connection:
+        assert rows(connection, before) == more
+    assert migrate(empty, "head") == current(empty)
+    with engine.begin() as connection:
+        assert rows(connection, before) == more
+
+
+@pytest.mark.parametrize(("old", "new"), steps())
+def test_the_code_of_the_schema_before_can_still_write_and_read(empty: str, engine: Engine, old: str, new: str) -> None:
+    migrate(empty, old)
+    with engine.begin() as connection:
+        before = reflected(connection)
+    migrate(empty, new)
+    with engine.begin() as connection:
+        fill(connection, before, "old", ["queued", "running", "succeeded"])
+        assert all(len(found) == 3 for found in rows(connection, before).values())
+
+
+def test_a_schema_that_does_not_exist_is_refused_with_those_that_do(empty: str) -> None:
+    with pytest.raises(Invalid, match="there is no schema 9999; there are 0001, 0002"):
+        migrate(empty, "9999")
+
+
+def test_a_migration_lets_the_service_pass_while_it_waits_for_a_table(empty: str, engine: Engine) -> None:
+    old, new = steps()[0]
+    migrate(empty, old)
+    waiting = threading.Thread(target=migrate, args=(empty, new))
+    with engine.begin() as busy:
+        busy.execute(text("SELECT count(*) FROM jobs"))  # a transaction that reads holds a lock that ALTER needs
+        waiting.start()
+        wait_until_locked(engine)
+        began = time.monotonic()
+        with engine.begin() as other:
+            other.execute(text("SELECT count(*) FROM jobs"))
+        assert time.monotonic() - began < 5
+    waiting.join(60)
+    assert current(empty) == new
+
+
+def wait_until_locked(engine: Engine) -> None:
+    deadline = time.monotonic() + 20
+    with engine.connect() as connection:
+        while not connection.scalar(text("SELECT count(*) FROM pg_locks WHERE NOT granted")):
+            assert time.monotonic() < deadline
+            time.sleep(0.05)

@@ -38,12 +38,16 @@ function WorkerTable({ workers }: { workers: Worker[] }) {
     <ul class="sheet">
       {workers.map((worker) => (
         <li key={worker.id}>
-          <b>{worker.host}</b> <span class="muted">process {worker.pid} · {worker.devices.join(', ') || 'cpu'}</span>
+          <b>{worker.host}</b> <span class="muted">
+            process {worker.pid} · {worker.devices.join(', ') || 'cpu'}
+            {!worker.alive && ' · died'}
+            {worker.alive && worker.draining && ' · draining'}
+          </span>
           <br />
-          {worker.jobs.length === 0 && <span class="muted">idle</span>}
-          {worker.jobs.map((id) => (
-            <a key={id} href={href(['jobs', id])}>
-              {id}
+          {worker.alive && worker.jobs.length === 0 && <span class="muted">idle</span>}
+          {worker.jobs.map((job) => (
+            <a key={job.id} href={href(['jobs', job.id])}>
+              {job.id}
             </a>
           ))}
         </li>

@@ -29,6 +29,9 @@ def test_all_views_are_accessible(
     tab.show("/jobs")
     expect(tab.page.get_by_role("row", name=job["id"])).to_be_visible()
     assert violations(tab.page) == []
+    tab.show("/workers")
+    expect(tab.page.get_by_role("button", name="Drain")).to_be_visible()
+    assert violations(tab.page) == []
     for name in TABS:
         tab.show(f"/jobs/{job['id']}?tab={name}")
         expect(tab.page.get_by_role("link", name=name)).to_have_attribute("aria-current", "page")
@@ -52,10 +55,13 @@ def test_what_can_be_done_with_a_job_is_accessible(tab: Any, scheme: Literal["li
     tab.page.get_by_role("button", name="Clone the job").click()
     expect(tab.page.get_by_role("alert")).to_be_visible()
     assert violations(tab.page) == []
+    tab.show("/queue")
+    expect(tab.page.get_by_role("link", name=job["id"])).to_be_visible()
+    assert violations(tab.page) == []
+    tab.page.go_back()
     with tab.server.client() as http:
         for queued in (job, blocker):
             http.post(f"/v1/jobs/{queued['id']}/cancel")
-    tab.page.keyboard.press("Escape")
     delete.click()
     expect(tab.page.get_by_role("dialog")).to_contain_text("no checkpoints")
     assert violations(tab.page) == []

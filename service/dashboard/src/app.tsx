@@ -1,10 +1,13 @@
 /** From the address to a view. */
 
+import type { VNode } from 'preact'
 import { route } from './address'
 import { key } from './api/session'
 import { href } from './lib/route'
 import { JobPage } from './job/page'
 import { JobList } from './jobs/list'
+import { QueueView } from './queue/view'
+import { WorkerList } from './workers/list'
 import { Frame } from './frame'
 import { LoginPage } from './login'
 
@@ -19,10 +22,17 @@ export function App() {
   )
 }
 
+const LISTS: Record<string, () => VNode> = {
+  jobs: () => <JobList />,
+  queue: () => <QueueView />,
+  workers: () => <WorkerList />,
+}
+
 function View({ path }: { path: string[] }) {
   const [noun = 'jobs', id, ...rest] = path
-  if (noun !== 'jobs' || rest.length) return <Nowhere />
-  return id === undefined ? <JobList /> : <JobPage key={id} id={id} />
+  if (id === undefined && noun in LISTS) return LISTS[noun]!()
+  if (id === undefined || noun !== 'jobs' || rest.length) return <Nowhere />
+  return <JobPage key={id} id={id} />
 }
 
 function Nowhere() {

@@ -1,9 +1,10 @@
 import type { ComponentChildren } from 'preact'
 import type { Job } from '../api/jobs'
 import { attempt, ran } from '../lib/attempts'
-import { ago, moment, number } from '../lib/format'
+import { ago, moment, number, until } from '../lib/format'
 import { keyMetric } from '../lib/groups'
 import { parentJob } from '../lib/model'
+import { href } from '../lib/route'
 import { Badge } from '../parts/badge'
 import { JobLink } from '../parts/job-link'
 import { ProgressBar } from '../parts/progress'
@@ -60,6 +61,18 @@ function Facts({ job, live }: { job: Job; live: LiveJob }) {
       {speed != null && <Fact name="Tokens/s">{number(Math.round(speed))}</Fact>}
       {job.started_at && <Fact name="Running time">{ran(job, now)}</Fact>}
       {job.attempt > 0 && <Fact name="Attempt">{attempt(job)}</Fact>}
+      {job.queue_position != null && job.blocked_by.length === 0 && (
+        <Fact name="Place in the queue">
+          <a href={href(['queue'])}>{job.queue_position}</a>
+        </Fact>
+      )}
+      {job.estimated_start_at != null && (
+        <Fact name="Starts">
+          <time dateTime={job.estimated_start_at} title={moment(job.estimated_start_at)}>
+            {until(job.estimated_start_at, now)}
+          </time>
+        </Fact>
+      )}
       <Fact name="Priority">
         <Priority job={job} live={live} />
       </Fact>

@@ -32,11 +32,22 @@ def test_all_views_are_accessible(
     tab.show("/workers")
     expect(tab.page.get_by_role("button", name="Drain")).to_be_visible()
     assert violations(tab.page) == []
+    with tab.server.client() as http:
+        hook = http.post("/v1/webhooks", json={"url": "https://hooks.invalid/of-axe"}).json()["id"]
+        http.post(f"/v1/webhooks/{hook}/test")
+    tab.show("/webhooks")
+    expect(tab.page.get_by_role("link", name="hooks.invalid/of-axe").first).to_be_visible()
+    assert violations(tab.page) == []
+    tab.show(f"/webhooks/{hook}")
+    expect(tab.page.get_by_role("row", name="webhook.test")).to_be_visible()
+    assert violations(tab.page) == []
     for name in TABS:
         tab.show(f"/jobs/{job['id']}?tab={name}")
         expect(tab.page.get_by_role("link", name=name)).to_have_attribute("aria-current", "page")
         tab.page.wait_for_load_state("networkidle")
         assert violations(tab.page) == [], name
+    with tab.server.client() as http:
+        http.delete(f"/v1/webhooks/{hook}")
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])

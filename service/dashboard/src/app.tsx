@@ -7,6 +7,8 @@ import { href } from './lib/route'
 import { JobPage } from './job/page'
 import { JobList } from './jobs/list'
 import { QueueView } from './queue/view'
+import { WebhookList } from './webhooks/list'
+import { WebhookLog } from './webhooks/log'
 import { WorkerList } from './workers/list'
 import { Frame } from './frame'
 import { LoginPage } from './login'
@@ -22,17 +24,22 @@ export function App() {
   )
 }
 
-const LISTS: Record<string, () => VNode> = {
-  jobs: () => <JobList />,
-  queue: () => <QueueView />,
-  workers: () => <WorkerList />,
-}
+const LISTS = new Map<string, () => VNode>([
+  ['jobs', () => <JobList />],
+  ['queue', () => <QueueView />],
+  ['workers', () => <WorkerList />],
+  ['webhooks', () => <WebhookList />],
+])
+const DETAILS = new Map<string, (id: string) => VNode>([
+  ['jobs', (id) => <JobPage key={id} id={id} />],
+  ['webhooks', (id) => <WebhookLog key={id} id={id} />],
+])
 
 function View({ path }: { path: string[] }) {
   const [noun = 'jobs', id, ...rest] = path
-  if (id === undefined && noun in LISTS) return LISTS[noun]!()
-  if (id === undefined || noun !== 'jobs' || rest.length) return <Nowhere />
-  return <JobPage key={id} id={id} />
+  if (rest.length) return <Nowhere />
+  if (id === undefined) return LISTS.get(noun)?.() ?? <Nowhere />
+  return DETAILS.get(noun)?.(id) ?? <Nowhere />
 }
 
 function Nowhere() {

@@ -33,7 +33,7 @@ export function Frame({ children }: { children: ComponentChildren }) {
   )
 }
 
-const VIEWS = ['jobs', 'queue', 'workers']
+const VIEWS = ['jobs', 'queue', 'workers', 'webhooks']
 
 function Views() {
   const [here = 'jobs'] = route.value.path

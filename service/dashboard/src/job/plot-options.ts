@@ -10,6 +10,8 @@ const HEIGHT = 150
 const FEW = 40
 /** The place of the values among the columns; the moving average follows. */
 const RAW = 1
+/** Steps are whole: none of their labels has a fraction. */
+const WHOLE = [0, 1, 2, 3, 4, 5, 6].flatMap((power) => [1, 2, 5].map((digit) => digit * 10 ** power))
 
 export function options(
   element: HTMLElement,
@@ -67,7 +69,11 @@ function axes(axis: Axis, colour: (name: string) => string): uPlot.Axis[] {
     grid: { stroke: colour('--grid'), width: 1 },
     ticks: { show: false },
   }
-  const x = { ...look, size: 26, space: 60, grid: { show: false }, values: (_: uPlot, splits: number[]) => splits.map(axis === 'time' ? tick : String) }
+  const bottom = { ...look, size: 26, space: 60, grid: { show: false } }
+  const x =
+    axis === 'time'
+      ? { ...bottom, values: (_: uPlot, splits: number[]) => splits.map(tick) }
+      : { ...bottom, values: (_: uPlot, splits: number[]) => splits.map(String), incrs: WHOLE }
   const y = { ...look, size: 54, space: 28, values: (_: uPlot, splits: number[]) => splits.map(number) }
   return [x, y]
 }

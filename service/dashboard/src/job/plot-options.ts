@@ -2,7 +2,7 @@
 
 import uPlot from 'uplot'
 import { number } from '../lib/format'
-import { tick, type Axis } from '../lib/plot'
+import { flatRange, tick, type Axis } from '../lib/plot'
 import type { Zoom } from './chart'
 
 const HEIGHT = 150
@@ -47,11 +47,9 @@ function spread([low, high]: Zoom): Zoom {
   return low === high ? [low - 0.5, high + 0.5] : [low, high]
 }
 
-/** A little more than the values; what never changes lies in the middle, and what is always 0 at the ground. */
+/** A little more than the values. */
 function height(low: number | null, high: number | null): uPlot.Range.MinMax {
-  if (low === null || high === null || (low === 0 && high === 0)) return [0, 1]
-  if (low === high) return [low - Math.abs(low) / 2, high + Math.abs(high) / 2]
-  return uPlot.rangeNum(low, high, 0.1, true)
+  return flatRange(low, high) ?? uPlot.rangeNum(low!, high!, 0.1, true)
 }
 
 function line(stroke: string, width: number): uPlot.Series {

@@ -1,10 +1,15 @@
 /** From the address to a view. */
 
+import type { VNode } from 'preact'
 import { route } from './address'
 import { key } from './api/session'
 import { href } from './lib/route'
 import { JobPage } from './job/page'
 import { JobList } from './jobs/list'
+import { QueueView } from './queue/view'
+import { WebhookList } from './webhooks/list'
+import { WebhookLog } from './webhooks/log'
+import { WorkerList } from './workers/list'
 import { Frame } from './frame'
 import { LoginPage } from './login'
 
@@ -19,10 +24,22 @@ export function App() {
   )
 }
 
+const LISTS = new Map<string, () => VNode>([
+  ['jobs', () => <JobList />],
+  ['queue', () => <QueueView />],
+  ['workers', () => <WorkerList />],
+  ['webhooks', () => <WebhookList />],
+])
+const DETAILS = new Map<string, (id: string) => VNode>([
+  ['jobs', (id) => <JobPage key={id} id={id} />],
+  ['webhooks', (id) => <WebhookLog key={id} id={id} />],
+])
+
 function View({ path }: { path: string[] }) {
   const [noun = 'jobs', id, ...rest] = path
-  if (noun !== 'jobs' || rest.length) return <Nowhere />
-  return id === undefined ? <JobList /> : <JobPage key={id} id={id} />
+  if (rest.length) return <Nowhere />
+  if (id === undefined) return LISTS.get(noun)?.() ?? <Nowhere />
+  return DETAILS.get(noun)?.(id) ?? <Nowhere />
 }
 
 function Nowhere() {

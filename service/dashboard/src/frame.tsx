@@ -1,6 +1,7 @@
 /** What surrounds every view: the name, the service's health, the banner of a lost connection. */
 
 import type { ComponentChildren } from 'preact'
+import { route } from './address'
 import { connection } from './api/connection'
 import { signOut } from './api/session'
 import { href } from './lib/route'
@@ -17,8 +18,9 @@ export function Frame({ children }: { children: ComponentChildren }) {
           </svg>
           Hone
         </a>
+        <Views />
         <Health />
-        <nav aria-label="Service">
+        <nav class="service" aria-label="Service">
           <a href="/docs">API</a>
           <button type="button" class="plain" onClick={() => signOut()}>
             Sign out
@@ -28,6 +30,21 @@ export function Frame({ children }: { children: ComponentChildren }) {
       <Banner />
       {children}
     </>
+  )
+}
+
+const VIEWS = ['jobs', 'queue', 'workers', 'webhooks']
+
+function Views() {
+  const [here = 'jobs'] = route.value.path
+  return (
+    <nav class="views" aria-label="Views">
+      {VIEWS.map((name) => (
+        <a key={name} href={href([name])} aria-current={name === here ? 'page' : undefined}>
+          {name}
+        </a>
+      ))}
+    </nav>
   )
 }
 

@@ -3,7 +3,7 @@
 import { getReadiness, listWorkers, type Readiness, type Worker } from './api/workers'
 import { usePoll } from './hooks/usePoll'
 import { duration } from './lib/format'
-import { href } from './lib/route'
+import { JobLink } from './parts/job-link'
 
 const SECONDS = 5
 
@@ -45,10 +45,8 @@ function WorkerTable({ workers }: { workers: Worker[] }) {
           </span>
           <br />
           {worker.alive && worker.jobs.length === 0 && <span class="muted">idle</span>}
-          {worker.jobs.map((job) => (
-            <a key={job.id} href={href(['jobs', job.id])}>
-              {job.id}
-            </a>
+          {worker.jobs.map(({ id }) => (
+            <JobLink key={id} id={id} />
           ))}
         </li>
       ))}

@@ -3,7 +3,7 @@
 import { useEffect, useState } from 'preact/hooks'
 import { replace, route } from './address'
 import { connection } from './api/connection'
-import { spend, tryKey } from './api/login'
+import { spend, tryKey, type Pass } from './api/login'
 import { key, notice, signIn } from './api/session'
 import { useTitle } from './hooks/useTitle'
 import { href } from './lib/route'
@@ -12,11 +12,11 @@ export function LoginPage({ token }: { token: string | null }) {
   useTitle('Sign in')
   const [problem, setProblem] = useState('')
   const [busy, setBusy] = useState(token !== null)
-  const attempt = async (secret: Promise<string>) => {
+  const attempt = async (pass: Promise<Pass>) => {
     setBusy(true)
     setProblem('')
     try {
-      enter(await secret)
+      enter(await pass)
     } catch (error) {
       setBusy(false)
       setProblem(connection.value === 'lost' ? 'The server does not answer. Is it running?' : (error as Error).message)
@@ -35,21 +35,21 @@ export function LoginPage({ token }: { token: string | null }) {
 }
 
 /** Remember the key and show what was asked for; the login address leaves the history with its token. */
-function enter(secret: string): void {
-  signIn(secret)
+function enter(pass: Pass): void {
+  signIn(pass.secret, pass.role)
   if (route.value.path[0] === 'login') replace(href(['jobs']))
 }
 
 interface FormProps {
   problem: string
-  attempt: (secret: Promise<string>) => Promise<void>
+  attempt: (pass: Promise<Pass>) => Promise<void>
 }
 
 function KeyForm({ problem, attempt }: FormProps) {
   const submit = (event: SubmitEvent) => {
     event.preventDefault()
     const secret = String(new FormData(event.currentTarget as HTMLFormElement).get('key')).trim()
-    void attempt(tryKey(secret).then(() => secret))
+    void attempt(tryKey(secret))
   }
   return (
     <form onSubmit={submit}>

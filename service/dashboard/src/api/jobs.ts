@@ -30,11 +30,29 @@ export async function getJob(id: string, signal: AbortSignal): Promise<Job> {
   return body(api.GET('/v1/jobs/{job_id}', { params: { path: { job_id: id } }, signal }))
 }
 
-export async function cancelJob(id: string): Promise<Job> {
-  return body(api.POST('/v1/jobs/{job_id}/cancel', { params: { path: { job_id: id } } }))
+export type Verb = 'cancel' | 'pause' | 'resume'
+
+/** Ask for something that happens to the job in its own time; the answer says how far that is. */
+export async function askJob(id: string, verb: Verb): Promise<Job> {
+  return body(api.POST(`/v1/jobs/{job_id}/${verb}`, { params: { path: { job_id: id } } }))
 }
 
-/** The states that nothing leaves. */
-export function isOver(status: JobStatus): boolean {
-  return status === 'succeeded' || status === 'failed' || status === 'cancelled'
+/** A new job that goes on from the last checkpoint of this one. The same `once` makes no second one. */
+export async function retryJob(id: string, once: string): Promise<Job> {
+  const params = { path: { job_id: id }, header: { 'idempotency-key': once } }
+  return body(api.POST('/v1/jobs/{job_id}/retry', { params }))
+}
+
+/** A new job of the same spec with `changes` merged into it. The same `once` makes no second one. */
+export async function cloneJob(id: string, changes: Record<string, unknown>, once: string): Promise<Job> {
+  const params = { path: { job_id: id }, header: { 'idempotency-key': once } }
+  return body(api.POST('/v1/jobs/{job_id}/clone', { params, body: changes }))
+}
+
+export async function setPriority(id: string, priority: number): Promise<Job> {
+  return body(api.PATCH('/v1/jobs/{job_id}', { params: { path: { job_id: id } }, body: { priority } }))
+}
+
+export async function deleteJob(id: string): Promise<void> {
+  await api.DELETE('/v1/jobs/{job_id}', { params: { path: { job_id: id } } })
 }

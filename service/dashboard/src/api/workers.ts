@@ -10,6 +10,11 @@ export async function listWorkers(signal: AbortSignal): Promise<Worker[]> {
   return (await body(api.GET('/v1/workers', { signal }))).data
 }
 
+/** Let a worker claim nothing more, or let it claim again. */
+export async function setDraining(id: string, draining: boolean): Promise<void> {
+  await api.POST(`/v1/workers/{worker_id}/${draining ? 'drain' : 'undrain'}`, { params: { path: { worker_id: id } } })
+}
+
 const UNAVAILABLE: Readiness = {
   status: 'unavailable',
   database: false,

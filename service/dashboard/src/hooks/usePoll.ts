@@ -2,6 +2,9 @@ import { useCallback, useEffect, useState } from 'preact/hooks'
 import { Unreachable } from '../api/client'
 import { pause } from '../lib/pause'
 
+/** For what changes when something happened, not by the clock: seconds. */
+export const NEVER = 3600
+
 export interface Polled<T> {
   data: T | null
   /** What the server refused; a lost connection is the banner's business. */

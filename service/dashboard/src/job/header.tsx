@@ -1,28 +1,32 @@
 import type { ComponentChildren } from 'preact'
 import type { Job } from '../api/jobs'
-import { ago, between, duration, moment, number } from '../lib/format'
+import { attempt, ran } from '../lib/attempts'
+import { ago, moment, number, until } from '../lib/format'
 import { keyMetric } from '../lib/groups'
 import { parentJob } from '../lib/model'
+import { href } from '../lib/route'
 import { Badge } from '../parts/badge'
 import { JobLink } from '../parts/job-link'
 import { ProgressBar } from '../parts/progress'
-import { Cancel } from './cancel'
+import { Title } from '../parts/title'
+import { Actions } from './actions'
 import { FailureBox } from './failure'
 import type { LiveJob } from './live'
+import { Priority } from './priority'
 
 /** What a job is and how it stands. */
 export function Header({ job, live }: { job: Job; live: LiveJob }) {
   return (
     <header class="job">
       <div class="title">
-        <h1>{job.name ?? job.id}</h1>
+        <Title>{job.name ?? job.id}</Title>
         <Badge status={job.status} />
-        <Cancel job={job} cancelled={() => void live.refresh()} />
+        <Actions job={job} live={live} />
       </div>
       <ProgressBar job={job} />
       {job.failure && <FailureBox failure={job.failure} />}
       <Blockers ids={job.blocked_by} />
-      <Facts job={job} />
+      <Facts job={job} live={live} />
     </header>
   )
 }
@@ -39,7 +43,7 @@ function Blockers({ ids }: { ids: string[] }) {
   )
 }
 
-function Facts({ job }: { job: Job }) {
+function Facts({ job, live }: { job: Job; live: LiveJob }) {
   const now = Date.now()
   const metric = keyMetric(job.metrics)
   const speed = job.progress.tokens_per_second
@@ -55,8 +59,33 @@ function Facts({ job }: { job: Job }) {
       </Fact>
       {metric && <Fact name={metric[0]}>{number(metric[1])}</Fact>}
       {speed != null && <Fact name="Tokens/s">{number(Math.round(speed))}</Fact>}
-      {job.started_at && <Fact name="Time">{duration(between(job.started_at, job.finished_at, now))}</Fact>}
-      {job.attempt > 0 && <Fact name="Attempt">{job.attempt}</Fact>}
+      {job.started_at && <Fact name="Running time">{ran(job, now)}</Fact>}
+      {job.attempt > 0 && <Fact name="Attempt">{attempt(job)}</Fact>}
+      {job.queue_position != null && job.blocked_by.length === 0 && (
+        <Fact name="Place in the queue">
+          <a href={href(['queue'])}>{job.queue_position}</a>
+        </Fact>
+      )}
+      {job.estimated_start_at != null && (
+        <Fact name="Starts">
+          <time dateTime={job.estimated_start_at} title={moment(job.estimated_start_at)}>
+            {until(job.estimated_start_at, now)}
+          </time>
+        </Fact>
+      )}
+      <Fact name="Priority">
+        <Priority job={job} live={live} />
+      </Fact>
+      {job.retry_of && (
+        <Fact name="Retry of">
+          <JobLink id={job.retry_of} />
+        </Fact>
+      )}
+      {job.clone_of && (
+        <Fact name="Clone of">
+          <JobLink id={job.clone_of} />
+        </Fact>
+      )}
       <Fact name="Submitted">
         <time dateTime={job.created_at} title={moment(job.created_at)}>
           {ago(job.created_at, now)}

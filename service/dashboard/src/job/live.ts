@@ -3,13 +3,14 @@
 import { signal } from '@preact/signals'
 import { Refusal } from '../api/client'
 import type { JobEvent } from '../api/events'
-import { getJob, isOver, type Job } from '../api/jobs'
+import { getJob, type Job } from '../api/jobs'
 import { getSeries } from '../api/metrics'
 import { follow } from '../api/stream'
 import { backoff } from '../lib/backoff'
 import { record, restarts } from '../lib/events'
 import { pause } from '../lib/pause'
 import type { Series } from '../lib/series'
+import { isOver } from '../lib/verbs'
 
 /** Events are shown in batches: a fast trainer must not make the page draw for each. */
 const BATCH_MS = 100
@@ -52,7 +53,12 @@ export class LiveJob {
   /** Ask for the document now, e.g. after a verb. */
   async refresh(): Promise<void> {
     const found = await this.insist(() => getJob(this.id, this.stop.signal))
-    if (found !== null) this.job.value = found
+    if (found !== null) this.show(found)
+  }
+
+  /** Show a document, e.g. a verb's answer, unless a newer one is there already. */
+  show(found: Job): void {
+    if (found.version >= (this.job.value?.version ?? 0)) this.job.value = found
   }
 
   private async start(): Promise<void> {

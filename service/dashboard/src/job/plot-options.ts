@@ -2,7 +2,7 @@
 
 import uPlot from 'uplot'
 import { number } from '../lib/format'
-import { tick, type Axis } from '../lib/plot'
+import { flatRange, tick, type Axis } from '../lib/plot'
 import type { Zoom } from './chart'
 
 const HEIGHT = 150
@@ -10,6 +10,8 @@ const HEIGHT = 150
 const FEW = 40
 /** The place of the values among the columns; the moving average follows. */
 const RAW = 1
+/** Steps are whole: none of their labels has a fraction. */
+const WHOLE = [0, 1, 2, 3, 4, 5, 6].flatMap((power) => [1, 2, 5].map((digit) => digit * 10 ** power))
 
 export function options(
   element: HTMLElement,
@@ -45,11 +47,9 @@ function spread([low, high]: Zoom): Zoom {
   return low === high ? [low - 0.5, high + 0.5] : [low, high]
 }
 
-/** A little more than the values; what never changes lies in the middle, and what is always 0 at the ground. */
+/** A little more than the values. */
 function height(low: number | null, high: number | null): uPlot.Range.MinMax {
-  if (low === null || high === null || (low === 0 && high === 0)) return [0, 1]
-  if (low === high) return [low - Math.abs(low) / 2, high + Math.abs(high) / 2]
-  return uPlot.rangeNum(low, high, 0.1, true)
+  return flatRange(low, high) ?? uPlot.rangeNum(low!, high!, 0.1, true)
 }
 
 function line(stroke: string, width: number): uPlot.Series {
@@ -67,7 +67,11 @@ function axes(axis: Axis, colour: (name: string) => string): uPlot.Axis[] {
     grid: { stroke: colour('--grid'), width: 1 },
     ticks: { show: false },
   }
-  const x = { ...look, size: 26, space: 60, grid: { show: false }, values: (_: uPlot, splits: number[]) => splits.map(axis === 'time' ? tick : String) }
+  const bottom = { ...look, size: 26, space: 60, grid: { show: false } }
+  const x =
+    axis === 'time'
+      ? { ...bottom, values: (_: uPlot, splits: number[]) => splits.map(tick) }
+      : { ...bottom, values: (_: uPlot, splits: number[]) => splits.map(String), incrs: WHOLE }
   const y = { ...look, size: 54, space: 28, values: (_: uPlot, splits: number[]) => splits.map(number) }
   return [x, y]
 }

@@ -3,15 +3,12 @@
 import { useEffect, useState } from 'preact/hooks'
 import { route, withParams } from '../address'
 import { listSamples, type SampleFilter } from '../api/samples'
-import { usePoll } from '../hooks/usePoll'
+import { NEVER, usePoll } from '../hooks/usePoll'
 import { Problem } from '../parts/problem'
 import type { LiveJob } from './live'
 import type { TabProps } from './page'
 import { SampleCard } from './sample'
 import { SampleFilters } from './sample-filters'
-
-/** The list is asked for when something happened, not by the clock. */
-const NEVER = 3600
 
 export function Samples({ job, live }: TabProps) {
   const { params } = route.value

@@ -5,6 +5,7 @@ import { listJobs, type JobFilter, type JobPage } from '../api/jobs'
 import { usePoll } from '../hooks/usePoll'
 import { useTitle } from '../hooks/useTitle'
 import { Problem } from '../parts/problem'
+import { Title } from '../parts/title'
 import { Empty } from './empty'
 import { Filters } from './filters'
 import { Row } from './row'
@@ -19,7 +20,7 @@ export function JobList() {
   return (
     <main class="view">
       <div class="heading">
-        <h1>Jobs</h1>
+        <Title>Jobs</Title>
         <Filters status={status ?? ''} algorithm={algorithm ?? ''} />
       </div>
       <Problem error={problem} />

@@ -1,5 +1,5 @@
 import type { Job } from '../api/jobs'
-import { ago, moment, number } from '../lib/format'
+import { ago, moment, number, until } from '../lib/format'
 import { keyMetric } from '../lib/groups'
 import { shortModel } from '../lib/model'
 import { href } from '../lib/route'
@@ -18,6 +18,8 @@ export function Row({ job, now }: { job: Job; now: number }) {
       <td class="status">
         <Badge status={job.status} />
         {job.blocked_by.length > 0 && <span class="note">waits for {count(job.blocked_by.length)}</span>}
+        <Place job={job} now={now} />
+        {job.failure && <span class="note">{job.failure.category}</span>}
         {job.attempt > 1 && <span class="note">attempt {job.attempt}</span>}
       </td>
       <td class="algorithm">{job.algorithm.toUpperCase()}</td>
@@ -42,6 +44,17 @@ export function Row({ job, now }: { job: Job; now: number }) {
         </time>
       </td>
     </tr>
+  )
+}
+
+/** When its turn comes; a job that waits for another has no turn yet. */
+function Place({ job, now }: { job: Job; now: number }) {
+  if (job.queue_position == null || job.blocked_by.length > 0) return null
+  return (
+    <span class="note">
+      place {job.queue_position}
+      {job.estimated_start_at != null && `, ${until(job.estimated_start_at, now)}`}
+    </span>
   )
 }
 

@@ -1,5 +1,5 @@
 import { expect, test } from 'vitest'
-import { ago, between, bytes, duration, number } from './format'
+import { ago, between, bytes, duration, number, until } from './format'
 
 test('numbers keep four digits and no needless zeros', () => {
   expect([0, 3, 0.5, 1234.5678, 0.000123456, 8.15e-7, -2.5, 12345678].map(number)).toEqual(
@@ -25,6 +25,12 @@ test('ages have one unit, and a clock that is ahead is no age', () => {
   const now = Date.parse('2026-01-01T01:00:00Z')
   expect(ago('2026-01-01T00:56:30Z', now)).toBe('3 min ago')
   expect(ago('2026-01-01T01:00:07Z', now)).toBe('just now')
+})
+
+test('an estimate has one unit, and one that has passed is soon', () => {
+  const now = Date.parse('2026-01-01T01:00:00Z')
+  expect(until('2026-01-01T01:03:30Z', now)).toBe('in about 3 min')
+  expect(until('2026-01-01T00:59:00Z', now)).toBe('soon')
 })
 
 test('a span without an end reaches to now', () => {

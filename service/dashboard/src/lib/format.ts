@@ -37,6 +37,13 @@ export function ago(then: string, now: number): string {
   return `${duration(seconds).split(' ').slice(0, 2).join(' ')} ago`
 }
 
+/** How long until then, in one unit: "in about 3 min". */
+export function until(then: string, now: number): string {
+  const seconds = (Date.parse(then) - now) / 1000
+  if (seconds < 5) return 'soon'
+  return `in about ${duration(seconds).split(' ').slice(0, 2).join(' ')}`
+}
+
 /** Seconds from one timestamp to another, or to now while there is no other. */
 export function between(start: string, end: string | null, now: number): number {
   return ((end === null ? now : Date.parse(end)) - Date.parse(start)) / 1000

@@ -1,5 +1,5 @@
 import { expect, test } from 'vitest'
-import { columns, extent, gaps, tick, weightFor } from './plot'
+import { columns, extent, flatRange, gaps, tick, weightFor } from './plot'
 
 const LOSS = { name: 'train/loss', steps: [1, 2], values: [0, 3], times: [100, 104], edits: 0 }
 
@@ -25,4 +25,14 @@ test('values that were not finite are counted', () => {
 
 test('the time axis changes its unit', () => {
   expect([0, 45, 720, 9000].map(tick)).toEqual(['0s', '45s', '12m', '2.5h'])
+})
+
+test('what hardly changes lies in the middle, what is always 0 at the ground', () => {
+  expect(flatRange(4, 4)).toEqual([2, 6])
+  expect(flatRange(-4, -4)).toEqual([-6, -2])
+  expect(flatRange(0, 0)).toEqual([0, 1])
+  expect(flatRange(null, null)).toEqual([0, 1])
+  const [low, high] = flatRange(0.001 * (1 - 3.5e-8), 0.001)!
+  expect([low, high].map((end) => Number(end.toPrecision(3)))).toEqual([0.0005, 0.0015])
+  expect(flatRange(0.999, 1)).toBeNull()
 })

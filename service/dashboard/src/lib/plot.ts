@@ -28,6 +28,16 @@ export function weightFor(name: string, weight: number): number {
   return name.startsWith('eval/') || name.endsWith('/learning_rate') ? 0 : weight
 }
 
+/** Where what hardly changes lies: in the middle, and what is always 0 at the ground; null for what changes. */
+export function flatRange(low: number | null, high: number | null): [number, number] | null {
+  if (low === null || high === null || (low === 0 && high === 0)) return [0, 1]
+  const size = Math.max(Math.abs(low), Math.abs(high))
+  return high - low > size * HARDLY ? null : [low - size / 2, high + size / 2]
+}
+
+/** A smaller part of the values cannot be drawn: the ends of the axis would be one number. */
+const HARDLY = 1e-6
+
 /** How many values were not finite. */
 export function gaps(values: readonly (number | null)[]): number {
   return values.reduce<number>((count, value) => count + (value === null ? 1 : 0), 0)

@@ -30,7 +30,7 @@ test('a spec reads as one would write it', () => {
 })
 
 test('text that YAML would take for something else is quoted', () => {
-  expect(['yes', 'null', '1e5', 'a: b', '- x', 'x #y', '', ' x', 'a\nb', 'job:x@best'].map((text) => yaml(text))).toEqual(
-    ['"yes"', '"null"', '"1e5"', '"a: b"', '"- x"', '"x #y"', '""', '" x"', '"a\\nb"', '"job:x@best"'],
+  expect(['yes', 'null', '1e5', 'a: b', '- x', 'x #y', '', ' x', 'a\nb', '.5', 'job:x@best'].map((text) => yaml(text))).toEqual(
+    ['"yes"', '"null"', '"1e5"', '"a: b"', '"- x"', '"x #y"', '""', '" x"', '"a\\nb"', '".5"', '"job:x@best"'],
   )
 })

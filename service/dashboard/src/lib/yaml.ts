@@ -1,6 +1,6 @@
 /** A document as YAML, for reading: what JSON can hold, keys in the order in which they came. */
 
-type Json = null | boolean | number | string | Json[] | { [key: string]: Json }
+export type Json = null | boolean | number | string | Json[] | { [key: string]: Json }
 
 /** The text of a value; `indent` is the depth of its lines. */
 export function yaml(value: unknown, indent = 0): string {
@@ -35,7 +35,7 @@ function flat(value: Json): string {
 }
 
 const PLAIN = /^[A-Za-z_./][\w ./@-]*(?<! )$/
-const RESERVED = /^(true|false|null|yes|no|on|off|y|n|~)$/i
+const RESERVED = /^(true|false|null|yes|no|on|off|y|n|~|\.inf|\.nan|\.\d.*)$/i
 
 function scalar(value: null | boolean | number | string): string {
   if (typeof value !== 'string') return String(value)

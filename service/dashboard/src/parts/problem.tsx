@@ -1,13 +1,14 @@
 import { Refusal } from '../api/client'
 
-/** What went wrong, in the server's words. */
+/** What went wrong, in the server's words; and where, unless they say that themselves. */
 export function Problem({ error }: { error: Error | null }) {
   if (error === null) return null
-  const field = error instanceof Refusal && error.param ? ` (${error.param})` : ''
+  const param = error instanceof Refusal ? error.param : null
+  const untold = param !== null && !error.message.startsWith(`${param}: `)
   return (
     <p class="problem" role="alert">
       {error.message}
-      {field}
+      {untold && ` (${param})`}
     </p>
   )
 }

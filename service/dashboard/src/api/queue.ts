@@ -1,0 +1,12 @@
+/** Who waits, in which order and why. */
+
+import { api, body } from './client'
+import type { components } from './schema'
+
+export type Queue = components['schemas']['QueueRead']
+export type Queued = components['schemas']['QueuedRead']
+
+/** The queue beyond a position. */
+export async function getQueue(after: number, signal: AbortSignal): Promise<Queue> {
+  return body(api.GET('/v1/queue', { params: { query: { after, limit: 50 } }, signal }))
+}

@@ -1,0 +1,124 @@
+/** Addresses that hear of one's jobs. */
+
+import { useState } from 'preact/hooks'
+import { deleteWebhook, listWebhooks, setEnabled, type Webhook } from '../api/webhooks'
+import { usePoll } from '../hooks/usePoll'
+import { useRequest } from '../hooks/useRequest'
+import { useTitle } from '../hooks/useTitle'
+import { href } from '../lib/route'
+import { shortEvent } from '../lib/webhooks'
+import { Dialog } from '../parts/dialog'
+import { Problem } from '../parts/problem'
+import { Title } from '../parts/title'
+import { CreateWebhook } from './create'
+
+const SECONDS = 10
+
+export function WebhookList() {
+  useTitle('Webhooks')
+  const { data, problem, refresh } = usePoll(listWebhooks, SECONDS, [])
+  return (
+    <main class="view">
+      <div class="heading">
+        <Title>Webhooks</Title>
+      </div>
+      <CreateWebhook created={refresh} />
+      <Problem error={problem} />
+      {data?.length === 0 && <p class="empty">No address is told of your jobs yet.</p>}
+      {data !== null && data.length > 0 && <Found webhooks={data} changed={refresh} />}
+    </main>
+  )
+}
+
+function Found({ webhooks, changed }: { webhooks: Webhook[]; changed: () => void }) {
+  return (
+    <table class="folds">
+      <thead>
+        <tr>
+          <th>Address</th>
+          <th>Told of</th>
+          <th>Standing</th>
+          <th>
+            <span class="hidden">Change</span>
+          </th>
+        </tr>
+      </thead>
+      <tbody>
+        {webhooks.map((webhook) => (
+          <Row key={webhook.id} webhook={webhook} changed={changed} />
+        ))}
+      </tbody>
+    </table>
+  )
+}
+
+interface RowProps {
+  webhook: Webhook
+  changed: () => void
+}
+
+function Row({ webhook, changed }: RowProps) {
+  const { id, url, enabled } = webhook
+  const { busy, problem, send } = useRequest()
+  const [asking, setAsking] = useState(false)
+  const verb = enabled ? 'Disable' : 'Enable'
+  const toggle = async () => {
+    if (await send('change', () => setEnabled(id, !enabled))) changed()
+  }
+  return (
+    <tr>
+      <td class="name">
+        <a href={href(['webhooks', id])}>{url}</a>
+        <span class="note">{webhook.owner}</span>
+      </td>
+      <td data-label="told of">{webhook.events.map(shortEvent).join(', ')}</td>
+      <td>
+        <span class={`badge ${enabled ? 'alive' : ''}`}>{enabled ? 'enabled' : 'disabled'}</span>
+      </td>
+      <td>
+        <div class="buttons">
+          <button
+            type="button"
+            aria-label={`${verb} ${url}`}
+            aria-disabled={busy !== ''}
+            onClick={() => void toggle()}
+          >
+            {verb}
+          </button>
+          <button type="button" aria-label={`Delete ${url}`} onClick={() => setAsking(true)}>
+            Delete
+          </button>
+        </div>
+        <Problem error={problem} />
+        {asking && <DeleteDialog webhook={webhook} close={() => setAsking(false)} deleted={changed} />}
+      </td>
+    </tr>
+  )
+}
+
+interface DeleteProps {
+  webhook: Webhook
+  close: () => void
+  deleted: () => void
+}
+
+function DeleteDialog({ webhook, close, deleted }: DeleteProps) {
+  const { busy, problem, send } = useRequest()
+  const confirm = async () => {
+    if (await send('delete', () => deleteWebhook(webhook.id))) (close(), deleted())
+  }
+  return (
+    <Dialog title="Delete this webhook?" close={close}>
+      <p>{webhook.url} is told of nothing more. Its log goes too, and what was still to be sent.</p>
+      <Problem error={problem} />
+      <div class="buttons">
+        <button type="button" onClick={close}>
+          Keep it
+        </button>
+        <button type="button" class="danger" disabled={busy !== ''} onClick={() => void confirm()}>
+          Delete the webhook
+        </button>
+      </div>
+    </Dialog>
+  )
+}

@@ -11,7 +11,7 @@ from rig.trial import References, Trial
 def references(request: pytest.FixtureRequest) -> Iterator[References]:
     """The service, and what each spec computes in it when nothing is broken."""
     failed_before = request.session.testsfailed
-    with serving(lambda: request.session.testsfailed > failed_before, workers=2, disk_mb=200) as running:
+    with serving(lambda: request.session.testsfailed > failed_before, workers=2, disk_mb=500) as running:
         made = References(running)
         made.make(["sft", "grpo", "ppo"])
         yield made

@@ -66,7 +66,7 @@ def test_an_error_at_any_failpoint_costs_no_job_and_no_value(service: Service, t
 
 def test_what_was_done_but_is_said_to_have_failed_is_not_done_twice(service: Service, trial: Trial, arm: Arm) -> None:
     names = AFTER - ASKED - LOST - TRAINER
-    arm(plan(names, "timeout", count=4))
+    arm(plan(names, "timeout"))
     for name in ("sft", "grpo", "ppo"):
         trial.submit(name)
     trial.wait(120)

@@ -13,7 +13,7 @@ WORKDIR /app
 COPY pyproject.toml requirements.lock README.md ./
 # The source is not there yet: two empty folders stand for it.
 RUN mkdir service worker \
- && pip install --no-cache-dir ${TORCH_INDEX:+--extra-index-url "$TORCH_INDEX"} --constraint requirements.lock .
+ && pip install --no-cache-dir ${TORCH_INDEX:+--extra-index-url "$TORCH_INDEX"} --constraint requirements.lock ".[s3]"
 
 # The page's types come from the API's own description.
 FROM packages AS description

@@ -20,6 +20,7 @@ app = broker.celery(config.redis_url)
 app.conf.update(
     worker_pool="threads",  # answering a bell is one query; the jobs run in threads of the station
     worker_concurrency=1,
+    worker_cancel_long_running_tasks_on_connection_loss=True,  # there are none; without it Celery warns each time
 )
 app.set_current()
 app.set_default()

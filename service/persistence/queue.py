@@ -1,8 +1,9 @@
 """The queue, read: who is before whom, what each job waits for, and an estimate of when it starts.
 
-The order is that of `jobs.claim`, if nothing changed: claims are played one after the other, each counting for its
-owner. Greedy choice by (priority, owner's jobs, age) is the same as one sort, because an owner's count only grows along
-its own jobs: `turn` is what the owner would run then, this job included. What waits for more than a worker comes last.
+The order is that of `claims.claim`, if nothing changed: claims are played one after the other, each counting for its
+owner as many times as it has devices. Greedy choice by (priority, owner's load, age) is the same as one sort, because
+an owner's load only grows along its own jobs: `turn` is what the owner would run before. What waits for more than a
+worker comes last.
 """
 
 import threading
@@ -28,7 +29,8 @@ REST = 8.0  # a line serves for so many times as long as it took to read: howeve
 
 LINE = """
 WITH of_owner AS (
-    SELECT owner, count(*) AS jobs FROM jobs WHERE status IN ('running', 'pausing', 'cancelling') GROUP BY owner
+    SELECT owner, sum(greatest(gpus, 1)) AS load
+    FROM jobs WHERE status IN ('running', 'pausing', 'cancelling') GROUP BY owner
 ), of_key AS (
     SELECT key_id, count(*) AS jobs, sum(gpus) AS gpus
     FROM jobs WHERE status IN ('running', 'pausing', 'cancelling') GROUP BY key_id
@@ -50,11 +52,11 @@ WITH of_owner AS (
     WHERE reason IS NULL AND (max_running IS NOT NULL OR max_gpus IS NOT NULL)
     WINDOW before AS (PARTITION BY keys.id ORDER BY priority DESC, queued.created_at, queued.id)
 ), turns AS (
-    SELECT id, owner, priority, created_at, reason, coalesce(of_owner.jobs, 0) + row_number() OVER (
+    SELECT id, owner, priority, created_at, reason, coalesce(of_owner.load, 0) + sum(greatest(gpus, 1)) OVER (
         PARTITION BY owner ORDER BY reason IS NOT NULL, priority DESC, created_at, id
-    ) AS turn
+    ) - greatest(gpus, 1) AS turn
     FROM (
-        SELECT queued.id, owner, priority, created_at, coalesce(queued.reason, limited.reason) AS reason
+        SELECT queued.id, owner, priority, queued.gpus, created_at, coalesce(queued.reason, limited.reason) AS reason
         FROM queued LEFT JOIN limited USING (id)
     ) job LEFT JOIN of_owner USING (owner)
 )

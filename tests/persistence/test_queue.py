@@ -57,6 +57,14 @@ def test_priority_goes_before_fair_share_and_that_before_age(database: Database,
     assert [place.position for place in places] == [1, 2, 3, 4, 5, 6]
 
 
+def test_the_line_is_the_order_of_the_claims_devices_included(database: Database, spec: Make) -> None:
+    here(database, slots=9, gpus=[{"index": index, "name": "GPU", "memory_bytes": 0} for index in range(8)])
+    for owner, gpus in (("ada", 4), ("ada", 1), ("bob", 1), ("bob", 2), ("bob", 1), ("ada", 0), ("eve", 0)):
+        submit(database, spec(resources={"gpus": gpus}), owner)
+    told = [place.id for place in line(database)]
+    assert told == [claim(database, gpus=8) for _ in told]
+
+
 def test_an_owner_sees_the_positions_of_their_own_jobs_alone(database: Database, spec: Make) -> None:
     submit(database, spec(), "ada")
     bobs = submit(database, spec(), "bob")

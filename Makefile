@@ -5,6 +5,7 @@ MAKEFLAGS += --no-builtin-rules
 .PHONY: help setup page demo test lint peers chromium clean
 
 PYTHON ?= $(shell scripts/find-python.sh)
+TESTERS ?= 2# processes that test side by side; each starts servers of its own
 VENV := .venv
 BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
@@ -30,7 +31,7 @@ demo: setup page  ## train a tiny model on this machine: SFT, then GRPO and PPO 
 
 test: lint page peers chromium  ## run everything there is
 	$(NPM) test
-	$(BIN)/pytest
+	$(BIN)/pytest --numprocesses $(TESTERS) --dist loadgroup
 
 lint: setup  ## check style, types and import rules
 	$(BIN)/ruff check .

@@ -26,7 +26,16 @@ from service.persistence.database import Database
 from service.persistence.migrations import upgrade
 
 START_SECONDS = 90
+SHARING = {"browser", "faults", "embedded", "production", "docs"}
+"""Folders whose tests share what takes long to start: one process runs them."""
 Until = Callable[[dict[str, Any]], bool]
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """What runs in one process where several test side by side: a file, or a folder that shares its servers."""
+    for item in items:
+        folder = item.path.parent.name
+        item.add_marker(pytest.mark.xdist_group(folder if folder in SHARING else str(item.path)))
 
 
 @contextmanager

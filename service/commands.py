@@ -31,6 +31,8 @@ class Requester:
 
     owner: str
     key_id: str | None = None
+    max_queued: int | None = None
+    """How many jobs of the key may wait."""
     idempotency_key: str | None = None
     repeated: bool = False
     """Whether the client says that it repeats a request of which it got no answer."""
@@ -86,10 +88,11 @@ def _add(session: Session, by: Requester, spec: JobSpec, roots: list[Path], requ
 
 
 def _check_room_in_queue(session: Session, by: Requester) -> None:
-    key = session.get(Key, by.key_id) if by.key_id else None
-    if key is not None and key.max_queued is not None and jobs.queued_with(session, key.id) >= key.max_queued:
+    if by.key_id is None or by.max_queued is None:
+        return
+    if jobs.queued_with(session, by.key_id) >= by.max_queued:
         raise LimitReached(
-            f"this key may have {key.max_queued} jobs waiting (max_queued); wait until one starts, or cancel one"
+            f"this key may have {by.max_queued} jobs waiting (max_queued); wait until one starts, or cancel one"
         )
 
 

@@ -74,7 +74,7 @@ def test_a_key_may_have_only_so_many_jobs_waiting(database: Database, spec: Make
     with database.transaction() as session:
         key, _ = commands.create_key(session, "ada", "member")
         key.max_queued = 2
-    by = Requester("ada", key.id)
+    by = Requester("ada", key.id, max_queued=2)
     submit(database, spec(), by)
     submit(database, spec(), by)
     with pytest.raises(LimitReached, match="may have 2 jobs waiting"):

@@ -25,6 +25,7 @@ class Identity:
     owner: str
     role: str
     key_id: str
+    max_queued: int | None
 
     @property
     def sees(self) -> str | None:
@@ -110,7 +111,7 @@ def _looked_up(parts: Services, secret: str) -> Identity:
         key = keys.find(session, secret)
         if key is None:
             raise Unauthorized("this API key is unknown, expired or revoked")
-        return Identity(key.owner, key.role, key.id)
+        return Identity(key.owner, key.role, key.id, key.max_queued)
 
 
 Reader = Annotated[Identity, Depends(_identity)]

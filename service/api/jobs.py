@@ -27,16 +27,16 @@ Retries = Annotated[
 
 
 async def _requester(identity: Writer, idempotency_key: IdempotencyKey = None, retries: Retries = 0) -> Requester:
-    return Requester(identity.owner, identity.key_id, idempotency_key, repeated=retries > 0)
+    return Requester(identity.owner, identity.key_id, identity.max_queued, idempotency_key, repeated=retries > 0)
 
 
 By = Annotated[Requester, Depends(_requester)]
 
 
-def read(session: Session, found: list[Job]) -> list[JobRead]:
-    """Rows as documents."""
+def read(session: Session, found: list[Job], *, places: bool = True) -> list[JobRead]:
+    """Rows as documents; `places`: with those in the queue, which a job that is new has not got yet."""
     blocked = jobs.blocked_by(session, found)
-    line = queue.line(session) if any(job.status == JobStatus.QUEUED for job in found) else None
+    line = queue.line(session) if places and any(job.status == JobStatus.QUEUED for job in found) else None
     return [
         JobRead.model_validate({**_columns(job), "blocked_by": blocked.get(job.id, []), **_place(job, line)})
         for job in found
@@ -57,7 +57,7 @@ def _place(job: Job, line: queue.Line | None) -> dict[str, Any]:
 def submit_job(spec: JobSpec, by: By, session: SessionDep, parts: ServicesDep) -> JobRead:
     """Queue a training job. Once this has answered, the job is durable. A repeated request makes no second job."""
     failpoint("request.read")
-    return read(session, [commands.submit(session, by, spec, parts.settings.model_roots)])[0]
+    return read(session, [commands.submit(session, by, spec, parts.settings.model_roots)], places=False)[0]
 
 
 @router.get("")

@@ -41,6 +41,11 @@ class Claim:
     ran_seconds: float = 0.0
     """Of the attempts before."""
 
+    @property
+    def name(self) -> str:
+        """Of the attempt: this worker may claim a job again while it still tidies up after an earlier one."""
+        return f"{self.job_id}, attempt {self.attempt}"
+
 
 def prepare(
     claim: Claim,

@@ -102,6 +102,8 @@ class Station:
         try:
             self._run(claim)
         finally:
+            with self._lock:
+                self._room.give_back(claim.name)
             self._slots.release()
         self.answer()
 
@@ -114,8 +116,9 @@ class Station:
                 job = claims.claim(session, self._id, self._room.free_gpus, self._config.lease_seconds, self._room.fits)
             if job is None:
                 return None
-            devices = self._room.take(job.id, ResourcesSpec.model_validate(job.spec["resources"]))
-            return Claim(job.id, job.attempt, dict(job.spec), job.owner, devices, job.ran_seconds)
+            claim = Claim(job.id, job.attempt, dict(job.spec), job.owner, [], job.ran_seconds)
+            claim.devices.extend(self._room.take(claim.name, ResourcesSpec.model_validate(job.spec["resources"])))
+            return claim
 
     def _run(self, claim: Claim) -> None:
         log.info("claimed", job=claim.job_id, attempt=claim.attempt)
@@ -146,8 +149,6 @@ class Station:
             log.error("an error of ours", job=claim.job_id, exc_info=error)
             self._give_up(reporter, f"an error of ours in the worker: {type(error).__name__}: {error}")
         finally:
-            with self._lock:
-                self._room.give_back(claim.job_id)
             scratch.close()
             sweep(self._config.data_dir)
             self._refill_spare()

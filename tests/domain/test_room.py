@@ -42,6 +42,13 @@ def test_memory_of_the_host_is_shared_out() -> None:
     assert room.fits(wants(memory_gb=16))
 
 
+def test_one_attempt_of_a_job_gives_back_nothing_of_the_next() -> None:
+    room = Room([Gpu(0), Gpu(1)])
+    assert room.take("job, attempt 1", wants(gpus=1)) == [0] and room.take("job, attempt 2", wants(gpus=1)) == [1]
+    room.give_back("job, attempt 1")
+    assert room.take("another, attempt 1", wants(gpus=1)) == [0] and room.devices(wants(gpus=1)) is None
+
+
 def test_what_does_not_fit_cannot_be_taken() -> None:
     with pytest.raises(ValueError, match="does not fit"):
         Room([]).take("a", wants(gpus=1))

@@ -20,7 +20,7 @@ from service.bells import Listener, Ringer
 from service.domain.jobs import Failure
 from service.failpoints import failpoint
 from service.garbage import Broom
-from service.persistence import jobs, outbox
+from service.persistence import jobs, outbox, workers
 from service.persistence.database import Database
 from service.persistence.leadership import Leadership
 from service.retention import Retention
@@ -29,6 +29,7 @@ from service.webhooks import Sender
 
 log = logs.get(__name__)
 ROUND_SECONDS = 1.0
+HEARD_SECONDS = 60.0  # a worker that was silent for longer hears no bell
 STALL_SECONDS = 20.0  # a stopped dispatcher keeps the rows of its transaction locked for so long
 LOST = Failure(
     category="lost",
@@ -51,14 +52,20 @@ class Dispatcher:
         return [self.recover, self.end_orphans, *self._also, self.send]
 
     def send(self) -> None:
-        """Outbox to broker. A message may be sent twice: the row is deleted after the broker took it."""
+        """Outbox to broker. A message may be sent twice: the rows are deleted after the broker took it.
+
+        Every bell means the same, so one for each worker is enough, however many jobs have come; what waits in the
+        broker for a worker to start would only have to be heard there.
+        """
         with self._database.transaction() as session:
             messages = outbox.take(session)
-            for message in messages:
+            bells = messages[: max(1, len(workers.alive(session, HEARD_SECONDS)))] if messages else []
+            for bell in bells:
                 failpoint("outbox.taken")
-                self._celery.send_task(message.topic, kwargs=message.payload, retry=False, ignore_result=True)
+                self._celery.send_task(bell.topic, kwargs=bell.payload, retry=False, ignore_result=True)
                 failpoint("outbox.sent")
-                outbox.sent(session, message)
+            outbox.sent(session, messages)
+            if messages:
                 failpoint("outbox.deleted")
         if messages:
             failpoint("outbox.committed")

@@ -7,6 +7,7 @@ from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
 
 import pytest
+from redis import Redis
 from sqlalchemy import func, select, text, update
 
 from service import broker, commands, dispatcher
@@ -15,7 +16,7 @@ from service.domain.errors import Unavailable
 from service.domain.jobs import Failure, JobStatus
 from service.domain.specs import JobSpec
 from service.embedded import Servers
-from service.persistence import claims, jobs
+from service.persistence import claims, jobs, workers
 from service.persistence.database import Database
 from service.persistence.leadership import Leadership
 from service.persistence.migrations import upgrade
@@ -56,6 +57,20 @@ def test_what_the_outbox_holds_is_sent_once(database: Database, spec: Make, embe
     one_round(Dispatcher(database, broker.celery(embedded.redis_url)))
     with database.transaction() as session:
         assert session.scalar(select(func.count()).select_from(Outbox)) == 0
+
+
+def test_however_many_jobs_come_each_worker_is_rung_once(database: Database, spec: Make, embedded: Servers) -> None:
+    redis = Redis.from_url(embedded.redis_url)
+    redis.delete("hone")
+    with database.transaction() as session:
+        for name in ("worker-1", "worker-2"):
+            workers.beat(session, name, "host", 1, 1, ["cpu"])
+    for _ in range(5):
+        submit(database, spec())
+    one_round(Dispatcher(database, broker.celery(embedded.redis_url)))
+    with database.transaction() as session:
+        assert session.scalar(select(func.count()).select_from(Outbox)) == 0
+    assert redis.llen("hone") == 2
 
 
 def test_without_redis_bells_wait_but_lost_jobs_are_recovered(database: Database, silent: str) -> None:

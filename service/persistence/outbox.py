@@ -18,11 +18,12 @@ def add(session: Session, topic: str, payload: dict[str, Any]) -> None:
     wake(session, CHANNEL)
 
 
-def take(session: Session, limit: int = 100) -> list[Outbox]:
+def take(session: Session, limit: int = 1000) -> list[Outbox]:
     """The oldest messages, locked; another dispatcher sees the others."""
     return list(session.scalars(select(Outbox).order_by(Outbox.id).limit(limit).with_for_update(skip_locked=True)))
 
 
-def sent(session: Session, message: Outbox) -> None:
-    """Forget a message that the broker has taken."""
-    session.execute(delete(Outbox).where(Outbox.id == message.id))
+def sent(session: Session, messages: list[Outbox]) -> None:
+    """Forget messages that the broker has taken."""
+    if messages:
+        session.execute(delete(Outbox).where(Outbox.id.in_([message.id for message in messages])))

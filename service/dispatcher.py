@@ -20,7 +20,7 @@ from service.bells import Listener, Ringer
 from service.domain.jobs import Failure
 from service.failpoints import failpoint
 from service.garbage import Broom
-from service.persistence import jobs, outbox, workers
+from service.persistence import jobs, leases, outbox, workers
 from service.persistence.database import Database
 from service.persistence.leadership import Leadership
 from service.retention import Retention
@@ -73,11 +73,11 @@ class Dispatcher:
     def recover(self) -> None:
         """Jobs whose worker is silent run again."""
         with self._database.transaction() as session:
-            lost = jobs.expired(session)
+            lost = leases.expired(session)
             for job in lost:
                 failpoint("lost.found")
                 log.warning("a lease ran out", job=job.id, attempt=job.attempt, worker=job.lease_owner)
-                jobs.lose(session, job, LOST)
+                leases.lose(session, job, LOST)
         if lost:
             failpoint("lost.committed")
 

@@ -12,7 +12,7 @@ from service.commands import Requester
 from service.domain.errors import Conflict, IllegalMove, LimitReached, NotFound
 from service.domain.jobs import Failure, JobEvent, JobStatus
 from service.domain.specs import JobSpec
-from service.persistence import checkpoints, claims, events, jobs, metrics, samples
+from service.persistence import checkpoints, claims, events, jobs, leases, metrics, samples
 from service.persistence.database import Database, Session
 from service.persistence.tables import Checkpoint, Garbage, Job, Metric, Outbox, Sample
 
@@ -105,7 +105,7 @@ def test_a_running_job_is_paused_by_its_worker(database: Database, spec: Make) -
         assert commands.pause(session, "ada", job_id).status == JobStatus.PAUSING
         with pytest.raises(IllegalMove, match="cannot resume a pausing job"):
             commands.resume(session, "ada", job_id)
-        jobs.move(session, jobs.hold(session, job_id, 1, 30), JobEvent.STOP)
+        jobs.move(session, leases.hold(session, job_id, 1, 30), JobEvent.STOP)
     assert status(database, job_id) == JobStatus.PAUSED
 
 
@@ -114,7 +114,7 @@ def test_a_job_whose_worker_dies_while_it_pauses_is_paused(database: Database, s
     with database.transaction() as session:
         run(session)
         commands.pause(session, "ada", job_id)
-        jobs.lose(session, jobs.hold(session, job_id, 1, 30), Failure(category="lost", message="gone"))
+        leases.lose(session, leases.hold(session, job_id, 1, 30), Failure(category="lost", message="gone"))
     assert status(database, job_id) == JobStatus.PAUSED
 
 

@@ -8,7 +8,7 @@ from sqlalchemy import func, insert, select, update
 from service import commands
 from service.domain.jobs import JobEvent
 from service.domain.specs import JobSpec
-from service.persistence import checkpoints, claims, events, jobs, keys, metrics, workers
+from service.persistence import checkpoints, claims, events, jobs, keys, leases, metrics, workers
 from service.persistence.database import Database
 from service.persistence.tables import Checkpoint, Event, Job, LoginLink, Metric, Sample, Worker
 from service.retention import JOBS, Retention
@@ -22,7 +22,7 @@ def ran(database: Database, spec: JobSpec, days_ago: float | None) -> str:
     with database.transaction() as session:
         job_id = commands.submit(session, commands.Requester("ada"), spec, []).id
         assert claims.claim(session, "worker-1", 0, 30) is not None
-        job = jobs.hold(session, job_id, 1, 30)
+        job = leases.hold(session, job_id, 1, 30)
         for line in "abc":
             events.add(session, job, "log", {"line": line})
         events.add(session, job, "metrics", {"step": 1}, 1)

@@ -13,7 +13,7 @@ from service.domain.jobs import Failure
 from service.domain.models import local_directory
 from service.domain.specs import JOB_MODEL, JobSpec
 from service.failpoints import failpoint
-from service.persistence import checkpoints, events, files, jobs
+from service.persistence import checkpoints, events, files, jobs, leases
 from service.persistence.database import Database
 from service.persistence.tables import Checkpoint
 from service.storage import Storage
@@ -68,8 +68,8 @@ def prepare(
         _fail(claim, database, _infra(error, DAMAGED_HINT))
     except OSError as error:
         with database.transaction() as session:
-            job = jobs.hold(session, claim.job_id, claim.attempt, LEASE_SECONDS)
-            jobs.give_up(session, job, _infra(error, STORAGE_HINT))
+            job = leases.hold(session, claim.job_id, claim.attempt, LEASE_SECONDS)
+            leases.give_up(session, job, _infra(error, STORAGE_HINT))
     return None
 
 
@@ -148,9 +148,9 @@ class _Preparation:
     def _pass_over(self, row: Checkpoint, error: Damaged) -> None:
         """In one transaction: nothing starts from it any more, and what was reported beyond the one before it goes."""
         with self._database.transaction() as session:
-            job = jobs.hold(session, self._claim.job_id, self._claim.attempt, LEASE_SECONDS)
+            job = leases.hold(session, self._claim.job_id, self._claim.attempt, LEASE_SECONDS)
             checkpoints.mark_damaged(session, row.id)
-            jobs.rewind(session, job)
+            leases.rewind(session, job)
             before = checkpoints.choose(session, job.id, "latest")
             instead = f"from step {before.step}" if before else "from the start"
             events.add(session, job, "log", _warning(f"{error.strerror}; the job goes on {instead}"))
@@ -161,7 +161,7 @@ class _Preparation:
         if match is None:
             return str(local_directory(name, self._roots) or name)
         with self._database.transaction() as session:
-            job = jobs.hold(session, self._claim.job_id, self._claim.attempt, LEASE_SECONDS)
+            job = leases.hold(session, self._claim.job_id, self._claim.attempt, LEASE_SECONDS)
             row = checkpoints.origin(session, job, name)
         if row is None:
             which = match["which"] or "latest"
@@ -198,5 +198,5 @@ def _warning(line: str) -> dict[str, str]:
 
 def _fail(claim: Claim, database: Database, failure: Failure) -> None:
     with database.transaction() as session:
-        job = jobs.hold(session, claim.job_id, claim.attempt, LEASE_SECONDS)
+        job = leases.hold(session, claim.job_id, claim.attempt, LEASE_SECONDS)
         jobs.fail(session, job, failure)

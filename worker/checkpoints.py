@@ -11,7 +11,7 @@ from service.domain.jobs import JobStatus
 from service.domain.metrics import higher_is_better
 from service.domain.specs import CheckpointSpec
 from service.failpoints import failpoint
-from service.persistence import checkpoints, events, jobs, metrics
+from service.persistence import checkpoints, events, leases, metrics
 from service.persistence.database import Database, Session
 from service.persistence.tables import Job
 from service.storage import Storage
@@ -100,12 +100,12 @@ class Archive:
     def _look(self) -> JobStatus:
         """The job's status, and the lease renewed; LeaseLost if it is no longer ours."""
         with self._database.transaction() as session:
-            return JobStatus(jobs.hold(session, self._claim.job_id, self._claim.attempt, self._lease_seconds).status)
+            return JobStatus(leases.hold(session, self._claim.job_id, self._claim.attempt, self._lease_seconds).status)
 
     def _say(self, line: str, level: str = "warning") -> None:
         log.warning(line, job=self._claim.job_id)
         with self._database.transaction() as session:
-            job = jobs.hold(session, self._claim.job_id, self._claim.attempt, self._lease_seconds)
+            job = leases.hold(session, self._claim.job_id, self._claim.attempt, self._lease_seconds)
             events.add(session, job, "log", {"stream": "hone", "line": line, "level": level})
 
     def record(self, session: Session, job: Job, saved: Saved, kept: Kept | None) -> None:

@@ -6,7 +6,7 @@ from contextlib import contextmanager
 
 from service import logs
 from service.domain.errors import HoneError, LeaseLost
-from service.persistence import jobs
+from service.persistence import leases
 from service.persistence.database import Database
 
 log = logs.get(__name__)
@@ -21,7 +21,7 @@ def renewed(database: Database, job_id: str, attempt: int, lease_seconds: float)
         while not over.wait(lease_seconds / 3):
             try:
                 with database.transaction() as session:
-                    jobs.hold(session, job_id, attempt, lease_seconds)
+                    leases.hold(session, job_id, attempt, lease_seconds)
             except LeaseLost:
                 lost.set()
                 return

@@ -10,7 +10,7 @@ from service import logs
 from service.domain.jobs import Failure, JobEvent, JobStatus
 from service.domain.specs import JobSpec
 from service.failpoints import failpoint
-from service.persistence import events, jobs, metrics, samples
+from service.persistence import events, jobs, leases, metrics, samples
 from service.persistence.database import Database, Session
 from service.persistence.tables import Job
 from service.storage import Storage
@@ -72,7 +72,7 @@ class Reporter:
         """One transaction for all of it; with nothing to say, a look at the status, and a beat when it is due."""
         if not heard and time.monotonic() - self._renewed < self._lease_seconds / 3:
             with self._database.transaction() as session:
-                return jobs.peek(session, self._claim.job_id, self._claim.attempt)
+                return leases.peek(session, self._claim.job_id, self._claim.attempt)
         failpoint("report.heard")
         try:
             kept = self._keep([one for one in heard if isinstance(one, Saved)])
@@ -105,7 +105,7 @@ class Reporter:
         return {one.step: self._archive.keep(one) for one in saved}
 
     def _hold(self, session: Session) -> Job:
-        job = jobs.hold(session, self._claim.job_id, self._claim.attempt, self._lease_seconds)
+        job = leases.hold(session, self._claim.job_id, self._claim.attempt, self._lease_seconds)
         self._renewed = time.monotonic()
         failpoint("lease.renewed")
         return job
@@ -185,7 +185,7 @@ class Reporter:
         return Failure(category="timeout", message=message, hint=hint)
 
     def _fail(self, session: Session, job: Job, failure: Failure) -> None:
-        jobs.give_up(session, job, failure)
+        leases.give_up(session, job, failure)
         self.ended = True
 
     def fail(self, failure: Failure) -> JobStatus:
@@ -207,7 +207,7 @@ class Reporter:
             job = self._hold(session)
             for line in self._log_limit.rest():
                 self._write_one(session, job, line, {})
-            jobs.lose(session, job, Failure(category="lost", message=how, hint=hint))
+            leases.lose(session, job, Failure(category="lost", message=how, hint=hint))
 
 
 DISK_HINT = "free space in the storage or let the job keep fewer checkpoints (checkpoint.keep_last)"

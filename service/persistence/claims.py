@@ -9,7 +9,7 @@ from sqlalchemy.orm import Session, aliased
 from service.domain.jobs import HELD, JobEvent, JobStatus
 from service.domain.specs import ResourcesSpec
 from service.failpoints import failpoint
-from service.persistence import jobs
+from service.persistence import clock, jobs, leases
 from service.persistence.tables import Job, Key
 
 Fits = Callable[[ResourcesSpec], bool]
@@ -80,14 +80,14 @@ def _limit(number: int | None) -> float:
 
 def _take(session: Session, job: Job, worker: str, lease_seconds: float) -> None:
     """The lease, and the rewind: what is beyond the job's checkpoint goes."""
-    started = jobs.now(session)
+    started = clock.now(session)
     job.attempt += 1
     job.reports = 0
     job.lease_owner = worker
-    job.lease_expires_at = jobs.lease_from_now(session, lease_seconds)
+    job.lease_expires_at = leases.lease_from_now(session, lease_seconds)
     job.attempt_started_at = started
     job.started_at = job.started_at or started
     job.failure = None  # of an attempt before
-    jobs.rewind(session, job)
+    leases.rewind(session, job)
     jobs.move(session, job, JobEvent.CLAIM, attempt=job.attempt, worker=worker)
     failpoint("claim.written")

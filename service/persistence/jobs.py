@@ -1,19 +1,19 @@
 """Jobs: adding, finding and moving them. Every move locks the row, so that two never interleave."""
 
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import timedelta
 from typing import Any
 
-from sqlalchemy import ColumnElement, DateTime, and_, cast, delete, exists, func, insert, literal, or_, select
+from sqlalchemy import and_, exists, func, insert, literal, or_, select
 from sqlalchemy.dialects.postgresql import insert as upsert
 from sqlalchemy.orm import Session, aliased
 
 from service.domain import ids
-from service.domain.errors import LeaseLost, NotFound
+from service.domain.errors import NotFound
 from service.domain.jobs import HELD, TERMINAL, Failure, JobEvent, JobStatus, Progress, after
 from service.domain.specs import JobSpec
-from service.persistence import checkpoints, events, outbox, webhooks
-from service.persistence.tables import Event, Job, Metric, Sample
+from service.persistence import checkpoints, clock, events, outbox, webhooks
+from service.persistence.tables import Job, Metric, Sample
 
 REPEAT_MINUTES = 15  # the OpenAI SDK repeats a request within two waits of ten minutes at most, usually of seconds
 
@@ -144,7 +144,7 @@ def move(session: Session, job: Job, event: JobEvent, **data: Any) -> None:
     if job.status not in HELD:
         _let_go(session, job)
     if job.status in TERMINAL:
-        job.finished_at = now(session)
+        job.finished_at = clock.now(session)
         _release_children(session, job)
     if job.status == JobStatus.QUEUED:
         outbox.add(session, outbox.TRAIN, {"job_id": job.id})
@@ -152,18 +152,10 @@ def move(session: Session, job: Job, event: JobEvent, **data: Any) -> None:
     webhooks.announce(session, job)
 
 
-def give_up(session: Session, job: Job, failure: Failure) -> None:
-    """The end of an attempt, and of its job unless the fault was ours: a full disk has room again some day."""
-    if failure.category == "infra":
-        lose(session, job, failure)
-    else:
-        fail(session, job, failure)
-
-
 def _let_go(session: Session, job: Job) -> None:
     """The attempt is over. One that was lost counts until its lease ran out, whenever that was noticed."""
     if job.attempt_started_at is not None:
-        end = now(session)
+        end = clock.now(session)
         end = min(end, job.lease_expires_at or end)
         job.ran_seconds += max(0.0, (end - job.attempt_started_at).total_seconds())
     job.lease_owner = job.lease_expires_at = job.attempt_started_at = None
@@ -199,17 +191,6 @@ def orphans(session: Session) -> list[tuple[Job, Job]]:
     return list(first.values())
 
 
-def rewind(session: Session, job: Job) -> None:
-    """Remove what an earlier attempt reported beyond the step that this one starts from."""
-    newest = checkpoints.choose(session, job.id, "latest")
-    step = newest.step if newest else None
-    at_start = -1 if step is None else step  # without a checkpoint the evaluation at step 0 is repeated too
-    job.metrics = dict(newest.metrics) if newest else {}
-    for table in (Metric, Sample, Event):
-        session.execute(delete(table).where(table.job_id == job.id, table.step > at_start))
-    job.progress = {**job.progress, "step": step or 0, "phase": "starting", "eta_seconds": None}
-
-
 def inherit(session: Session, job: Job, earlier: Job) -> None:
     """Have a new job start where an earlier one of the same spec has come to: its checkpoints, and the metrics and
     samples up to the newest of them. The files are shared.
@@ -243,65 +224,3 @@ def unfinished_children(session: Session, job_id: str) -> list[str]:
     """Jobs that still need this one."""
     query = select(Job.id).where(Job.depends_on.contains([job_id]), Job.status.not_in(TERMINAL))
     return list(session.scalars(query.order_by(Job.created_at)))
-
-
-def peek(session: Session, job_id: str, attempt: int) -> JobStatus:
-    """The status, for an attempt that has nothing to write; LeaseLost if it is no longer its job."""
-    row = session.execute(select(Job.status, Job.attempt).where(Job.id == job_id)).first()
-    if row is None or row.attempt != attempt or row.status not in HELD:
-        raise LeaseLost(f"attempt {attempt} no longer holds job {job_id}")
-    return JobStatus(row.status)
-
-
-def hold(session: Session, job_id: str, attempt: int, lease_seconds: float) -> Job:
-    """The job, locked and its lease renewed, for a write of `attempt`; LeaseLost if it is no longer its job."""
-    job = session.get(Job, job_id, with_for_update=True, populate_existing=True)
-    if job is None or job.attempt != attempt or job.status not in HELD:
-        raise LeaseLost(f"attempt {attempt} no longer holds job {job_id}")
-    job.lease_expires_at = lease_from_now(session, lease_seconds)
-    return job
-
-
-def expired(session: Session) -> list[Job]:
-    """Jobs, locked, whose worker has not beaten for a whole lease."""
-    query = (
-        select(Job)
-        .where(Job.status.in_(HELD), Job.lease_expires_at < func.now())
-        .with_for_update(skip_locked=True)
-        .limit(100)
-    )
-    return list(session.scalars(query))
-
-
-def lose(session: Session, job: Job, failure: Failure) -> None:
-    """An attempt came to nothing through no fault of the job's: again, or failed when that was once too often."""
-    if job.status == JobStatus.RUNNING and job.restarts >= job.max_restarts:
-        message = f"{failure.message}; it was restarted {job.restarts} times (max_restarts)"
-        fail(session, job, failure.model_copy(update={"message": message}))
-        return
-    job.restarts += 1
-    job.not_before = now(session) + timedelta(seconds=backoff_seconds(job.restarts))
-    move(session, job, JobEvent.LOSE, reason=failure.message, category=failure.category)
-
-
-def backoff_seconds(restarts: int) -> float:
-    """The first restart is at once: a killed worker should cost seconds. Later ones wait 2, 4, 8 ... 60 s."""
-    return 0.0 if restarts <= 1 else min(60.0, 2.0 ** (restarts - 1))
-
-
-def lease_from_now(session: Session, seconds: float) -> datetime:
-    """When a lease ends that begins now. So do the locks of this transaction, should its worker freeze in it: nobody
-    else could claim the job.
-    """
-    frozen = func.set_config("idle_in_transaction_session_timeout", str(int(1000 * seconds)), True)
-    begun: datetime = session.execute(select(_clock(), frozen)).one()[0]
-    return begun + timedelta(seconds=seconds)
-
-
-def _clock() -> ColumnElement[datetime]:
-    return cast(func.clock_timestamp(), DateTime(timezone=True))
-
-
-def now(session: Session) -> datetime:
-    """The database's clock, read anew: hosts disagree about the time, and a transaction can be long."""
-    return session.execute(select(_clock())).scalar_one()

@@ -56,7 +56,7 @@ def test_an_identity_names_its_key_and_is_forgotten_with_it(database: Database) 
     with database.transaction() as session:
         key, secret = keys.add(session, "ada", "member")
     known = Identities()
-    known.put(secret, Identity(key.owner, key.role, key.id))
+    known.put(secret, Identity(key.owner, key.role, key.id, key.max_queued))
     assert (found := known.get(secret)) is not None and found.key_id == key.id
     known.forget("key_other")
     assert known.get(secret) is not None

@@ -11,7 +11,7 @@ from service import commands
 from service.domain.errors import Conflict
 from service.domain.jobs import Failure, JobEvent
 from service.domain.specs import JobSpec
-from service.persistence import checkpoints, claims, garbage, jobs, metrics
+from service.persistence import checkpoints, claims, garbage, jobs, leases, metrics
 from service.persistence.database import Database, Session
 from service.persistence.tables import Checkpoint, Garbage, Job, Metric
 
@@ -97,7 +97,7 @@ def test_a_job_goes_back_to_its_newest_whole_checkpoint(database: Database, pare
         for step in (3, 4):
             metrics.put(session, parent, step, {"train/loss": 1.0})
         job = jobs.get(session, parent, None, lock=True)
-        jobs.rewind(session, job)
+        leases.rewind(session, job)
         assert session.scalars(select(Metric.step).where(Metric.job_id == parent)).all() == [3]
         assert job.progress["step"] == 3
 

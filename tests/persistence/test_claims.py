@@ -10,7 +10,7 @@ from service.commands import Requester
 from service.domain.errors import Unavailable
 from service.domain.jobs import JobEvent
 from service.domain.specs import JobSpec
-from service.persistence import claims, jobs
+from service.persistence import claims, clock, jobs, leases
 from service.persistence.database import Database
 from service.persistence.tables import Job, Key
 
@@ -72,7 +72,7 @@ def test_a_key_runs_no_more_jobs_than_it_may(database: Database, spec: Make) -> 
     free = submit(database, spec())
     assert [claim(database), claim(database), claim(database)] == [first, free, None]
     with database.transaction() as session:
-        jobs.move(session, jobs.hold(session, first, 1, 30), JobEvent.FINISH)
+        jobs.move(session, leases.hold(session, first, 1, 30), JobEvent.FINISH)
     assert claim(database) == second
 
 
@@ -106,7 +106,7 @@ def test_running_time_adds_up_over_attempts(database: Database, spec: Make) -> N
     for attempt in (1, 2):
         claim(database)
         with database.transaction() as session:
-            job = jobs.hold(session, job_id, attempt, 30)
+            job = leases.hold(session, job_id, attempt, 30)
             assert job.attempt_started_at is not None
             job.attempt_started_at = job.attempt_started_at.replace(year=job.attempt_started_at.year - 1)
             before = job.ran_seconds
@@ -126,6 +126,6 @@ def test_a_worker_that_freezes_inside_of_a_transaction_loses_its_locks_with_its_
         with database.transaction() as session:
             other = claims.claim(session, "worker-2", 0, lease_seconds=30)
             assert other is not None and other.id == job_id
-        jobs.now(frozen)
+        clock.now(frozen)
     with database.transaction() as session:
         assert jobs.get(session, job_id, None).lease_owner == "worker-2"

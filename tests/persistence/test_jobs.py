@@ -10,7 +10,7 @@ from service import commands
 from service.domain.errors import LeaseLost
 from service.domain.jobs import Failure, JobEvent, JobStatus
 from service.domain.specs import JobSpec
-from service.persistence import checkpoints, claims, events, jobs, metrics
+from service.persistence import checkpoints, claims, events, jobs, leases, metrics
 from service.persistence.database import Database
 from service.persistence.tables import Event, Job, Metric, Outbox
 
@@ -72,7 +72,7 @@ def test_a_child_is_claimed_only_after_its_parent_succeeded(database: Database, 
     assert running is not None and running.id == parent
     assert claim(database) is None
     with database.transaction() as session:
-        jobs.move(session, jobs.hold(session, parent, 1, 30), JobEvent.FINISH)
+        jobs.move(session, leases.hold(session, parent, 1, 30), JobEvent.FINISH)
     found = claim(database)
     assert found is not None and found.id == child
 
@@ -82,7 +82,7 @@ def test_the_child_of_a_failed_parent_is_an_orphan(database: Database, spec: Mak
     child = submit(database, spec(depends_on=[parent]))
     claim(database)
     with database.transaction() as session:
-        jobs.fail(session, jobs.hold(session, parent, 1, 30), Failure(category="user", message="bad rows"))
+        jobs.fail(session, leases.hold(session, parent, 1, 30), Failure(category="user", message="bad rows"))
     with database.transaction() as session:
         assert [(job.id, failed.id) for job, failed in jobs.orphans(session)] == [(child, parent)]
 
@@ -91,22 +91,22 @@ def test_a_stale_attempt_cannot_write(database: Database, spec: Make) -> None:
     job_id = submit(database, spec())
     claim(database)
     with database.transaction() as session:
-        jobs.lose(session, jobs.hold(session, job_id, 1, 30), LOST)
+        leases.lose(session, leases.hold(session, job_id, 1, 30), LOST)
     assert claim(database) is not None  # attempt 2
     with pytest.raises(LeaseLost), database.transaction() as session:
-        jobs.hold(session, job_id, 1, 30)
+        leases.hold(session, job_id, 1, 30)
     with database.transaction() as session:
-        assert jobs.hold(session, job_id, 2, 30).attempt == 2
+        assert leases.hold(session, job_id, 2, 30).attempt == 2
 
 
 def test_only_a_lease_that_ran_out_is_expired(database: Database, spec: Make) -> None:
     job_id = submit(database, spec())
     claim(database)
     with database.transaction() as session:
-        assert jobs.expired(session) == []
+        assert leases.expired(session) == []
         session.execute(update(Job).values(lease_expires_at=datetime.now(UTC) - timedelta(seconds=1)))
     with database.transaction() as session:
-        assert [job.id for job in jobs.expired(session)] == [job_id]
+        assert [job.id for job in leases.expired(session)] == [job_id]
 
 
 def test_a_job_that_is_lost_too_often_fails_and_says_so(database: Database, spec: Make) -> None:
@@ -116,7 +116,7 @@ def test_a_job_that_is_lost_too_often_fails_and_says_so(database: Database, spec
             session.execute(update(Job).values(not_before=None))
         assert claim(database) is not None
         with database.transaction() as session:
-            jobs.lose(session, jobs.hold(session, job_id, attempt, 30), LOST)
+            leases.lose(session, leases.hold(session, job_id, attempt, 30), LOST)
     with database.transaction() as session:
         job = jobs.get(session, job_id, "ada")
         assert job.status == JobStatus.FAILED and job.failure is not None
@@ -129,7 +129,7 @@ def test_losing_a_job_that_was_being_cancelled_ends_it(database: Database, spec:
     with database.transaction() as session:
         commands.cancel(session, "ada", job_id)
     with database.transaction() as session:
-        jobs.lose(session, jobs.hold(session, job_id, 1, 30), LOST)
+        leases.lose(session, leases.hold(session, job_id, 1, 30), LOST)
         assert jobs.get(session, job_id, "ada").status == JobStatus.CANCELLED
 
 
@@ -137,12 +137,12 @@ def test_a_new_attempt_removes_what_lies_beyond_its_checkpoint(database: Databas
     job_id = submit(database, spec())
     claim(database)
     with database.transaction() as session:
-        job = jobs.hold(session, job_id, 1, 30)
+        job = leases.hold(session, job_id, 1, 30)
         for step in (1, 2, 3):
             metrics.put(session, job_id, step, {"train/loss": 1.0 / step})
             events.add(session, job, "metrics", {"step": step}, step)
         checkpoints.put(session, job, 2, "somewhere", [], {})
-        jobs.lose(session, job, LOST)
+        leases.lose(session, job, LOST)
     claim(database)
     with database.transaction() as session:
         assert session.scalars(select(Metric.step).order_by(Metric.step)).all() == [1, 2]
@@ -158,7 +158,7 @@ def test_events_are_numbered_without_gaps(database: Database, spec: Make) -> Non
     job_id = submit(database, spec())
     claim(database)
     with database.transaction() as session:
-        job = jobs.hold(session, job_id, 1, 30)
+        job = leases.hold(session, job_id, 1, 30)
         for line in "abc":
             events.add(session, job, "log", {"line": line})
     with database.transaction() as session:

@@ -10,7 +10,7 @@ from sqlalchemy import text, update
 from service import commands
 from service.domain.jobs import Failure, JobEvent
 from service.domain.specs import JobSpec
-from service.persistence import claims, jobs, keys, queue, workers
+from service.persistence import claims, jobs, keys, leases, queue, workers
 from service.persistence.database import Database
 from service.persistence.tables import Job, Worker
 
@@ -120,13 +120,13 @@ def test_starts_are_estimated_from_what_runs_and_from_what_ran(database: Databas
     done, running, first, second = (submit(database, spec()) for _ in range(4))
     assert claim(database) == done
     with database.transaction() as session:
-        jobs.move(session, jobs.hold(session, done, 1, 30), JobEvent.FINISH)
+        jobs.move(session, leases.hold(session, done, 1, 30), JobEvent.FINISH)
         session.execute(
             update(Job).where(Job.id == done).values(started_at=Job.finished_at - timedelta(seconds=100), ran_seconds=0)
         )
     assert claim(database) == running
     with database.transaction() as session:
-        job = jobs.hold(session, running, 1, 30)
+        job = leases.hold(session, running, 1, 30)
         job.progress = {**job.progress, "eta_seconds": 20.0}
     now, places = datetime.now(UTC), line(database)
     left = [round((place.estimated_start_at - now).total_seconds(), -1) for place in places if place.estimated_start_at]

@@ -29,7 +29,7 @@ from service.commands import Requester
 from service.domain.errors import HoneError, IllegalMove, LeaseLost
 from service.domain.jobs import Failure, JobEvent
 from service.domain.specs import JobSpec
-from service.persistence import checkpoints, claims, events, jobs, metrics, outbox
+from service.persistence import checkpoints, claims, events, jobs, leases, metrics, outbox
 from service.persistence.database import Database, Session
 from service.persistence.tables import Checkpoint, Event, Job, Metric, Outbox
 
@@ -210,15 +210,15 @@ class Life(RuleBasedStateMachine):
         model = self.jobs.get(job_id)
         if model is None:
             with pytest.raises(LeaseLost), self.database.transaction() as session:
-                act(session, jobs.hold(session, job_id, attempt, LEASE))
+                act(session, leases.hold(session, job_id, attempt, LEASE))
             return None
         fresh = model.status in HELD and model.attempt == attempt
         if not fresh:
             with pytest.raises(LeaseLost), self.database.transaction() as session:
-                act(session, jobs.hold(session, job_id, attempt, LEASE))
+                act(session, leases.hold(session, job_id, attempt, LEASE))
             return None
         with self.database.transaction() as session:
-            act(session, jobs.hold(session, job_id, attempt, LEASE))
+            act(session, leases.hold(session, job_id, attempt, LEASE))
         return model
 
     @rule(holder=holders, acts=st.lists(st.sampled_from(WORK), min_size=1, max_size=4))
@@ -271,7 +271,7 @@ class Life(RuleBasedStateMachine):
             model.status = {JobEvent.FINISH: "succeeded", JobEvent.FAIL: "failed"}.get(event, stopped)
 
     def trainer_dies(self, holder: Holder) -> None:
-        self._count_loss(self._write(holder, lambda session, job: jobs.lose(session, job, LOST)))
+        self._count_loss(self._write(holder, lambda session, job: leases.lose(session, job, LOST)))
 
     def _count_loss(self, model: Model | None) -> None:
         if model:
@@ -290,9 +290,9 @@ class Life(RuleBasedStateMachine):
             past = func.clock_timestamp() - timedelta(seconds=1)
             session.execute(update(Job).where(Job.id == job_id).values(lease_expires_at=past))
         with self.database.transaction() as session:
-            found = jobs.expired(session)
+            found = leases.expired(session)
             assert [job.id for job in found] == [job_id]
-            jobs.lose(session, found[0], LOST)
+            leases.lose(session, found[0], LOST)
         self._count_loss(self.jobs[job_id])
         self.time_passes()
         return self.claim_best() if claimed_again else multiple()
@@ -359,10 +359,10 @@ class Life(RuleBasedStateMachine):
             for job_id, attempt in self.claims[-3:]:
                 job = self.jobs.get(job_id)
                 if job and job.status in HELD and job.attempt == attempt:
-                    assert jobs.peek(session, job_id, attempt) == job.status
+                    assert leases.peek(session, job_id, attempt) == job.status
                 else:
                     with pytest.raises(LeaseLost):
-                        jobs.peek(session, job_id, attempt)
+                        leases.peek(session, job_id, attempt)
 
 
 class Bells(Life):

@@ -10,7 +10,7 @@ from service import commands
 from service.domain.errors import NotFound
 from service.domain.jobs import Failure, JobEvent
 from service.domain.specs import JobSpec
-from service.persistence import claims, jobs, workers
+from service.persistence import claims, jobs, leases, workers
 from service.persistence.database import Database
 from service.persistence.tables import Outbox, Worker
 
@@ -81,11 +81,11 @@ def test_draining_a_worker_that_is_not_there_is_refused(database: Database) -> N
 def test_of_a_dead_worker_one_sees_what_it_ran_last(database: Database, worker: str, spec: Make) -> None:
     finished, released, lost = (claimed(database, spec()) for _ in range(3))
     with database.transaction() as session:
-        jobs.move(session, jobs.hold(session, finished, 1, 30), JobEvent.FINISH)
-        jobs.move(session, jobs.hold(session, released, 1, 30), JobEvent.RELEASE)
+        jobs.move(session, leases.hold(session, finished, 1, 30), JobEvent.FINISH)
+        jobs.move(session, leases.hold(session, released, 1, 30), JobEvent.RELEASE)
     fall_silent(database)
     with database.transaction() as session:
-        jobs.lose(session, jobs.hold(session, lost, 1, 30), Failure(category="lost", message="silence"))
+        leases.lose(session, leases.hold(session, lost, 1, 30), Failure(category="lost", message="silence"))
     with database.transaction() as session:
         (dead,) = workers.remembered(session)
         assert names(workers.last_runs(session, [dead])) == {worker: [(lost, 1)]}

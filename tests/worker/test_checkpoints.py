@@ -12,7 +12,7 @@ from sqlalchemy import update
 from service import commands
 from service.domain.errors import LeaseLost, Unavailable
 from service.domain.jobs import JobStatus
-from service.persistence import checkpoints, jobs
+from service.persistence import checkpoints, jobs, leases
 from service.persistence.tables import Job
 from service.storage import Storage
 from worker.assignment import Claim
@@ -140,7 +140,7 @@ def test_a_slow_storage_does_not_cost_the_lease(bench: Any, claim: Claim, monkey
     def watch() -> None:
         while not over.wait(0.1):
             with bench.database.transaction() as session:
-                lost.extend(jobs.expired(session))
+                lost.extend(leases.expired(session))
 
     thread = threading.Thread(target=watch)
     thread.start()

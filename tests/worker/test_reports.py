@@ -10,7 +10,7 @@ from service import commands, failpoints
 from service.domain.errors import LeaseLost, Unavailable
 from service.domain.jobs import Failure, JobStatus
 from service.domain.specs import JobSpec
-from service.persistence import claims, jobs
+from service.persistence import claims, leases
 from service.persistence.database import Database
 from service.persistence.tables import Event, Job
 from service.storage import Storage
@@ -83,7 +83,7 @@ def test_a_report_that_failed_after_one_that_did_not_is_written_once(
 def test_nothing_of_a_report_is_written_for_a_job_that_was_given_up(database: Database, reporter: Reporter) -> None:
     with database.transaction() as session:
         job = session.scalars(select(Job)).one()
-        jobs.lose(session, job, Failure(category="lost", message="silence"))
+        leases.lose(session, job, Failure(category="lost", message="silence"))
         assert job.status == JobStatus.QUEUED
     with pytest.raises(LeaseLost):
         reporter.write(HEARD)

@@ -1,0 +1,83 @@
+"""Leases: an attempt holds its job as long as it says so in time, and may write only while it does."""
+
+from datetime import datetime, timedelta
+
+from sqlalchemy import delete, func, select
+from sqlalchemy.orm import Session
+
+from service.domain.errors import LeaseLost
+from service.domain.jobs import HELD, Failure, JobEvent, JobStatus
+from service.persistence import checkpoints, clock, jobs
+from service.persistence.tables import Event, Job, Metric, Sample
+
+
+def peek(session: Session, job_id: str, attempt: int) -> JobStatus:
+    """The status, for an attempt that has nothing to write; LeaseLost if it is no longer its job."""
+    row = session.execute(select(Job.status, Job.attempt).where(Job.id == job_id)).first()
+    if row is None or row.attempt != attempt or row.status not in HELD:
+        raise LeaseLost(f"attempt {attempt} no longer holds job {job_id}")
+    return JobStatus(row.status)
+
+
+def hold(session: Session, job_id: str, attempt: int, lease_seconds: float) -> Job:
+    """The job, locked and its lease renewed, for a write of `attempt`; LeaseLost if it is no longer its job."""
+    job = session.get(Job, job_id, with_for_update=True, populate_existing=True)
+    if job is None or job.attempt != attempt or job.status not in HELD:
+        raise LeaseLost(f"attempt {attempt} no longer holds job {job_id}")
+    job.lease_expires_at = lease_from_now(session, lease_seconds)
+    return job
+
+
+def expired(session: Session) -> list[Job]:
+    """Jobs, locked, whose worker has not beaten for a whole lease."""
+    query = (
+        select(Job)
+        .where(Job.status.in_(HELD), Job.lease_expires_at < func.now())
+        .with_for_update(skip_locked=True)
+        .limit(100)
+    )
+    return list(session.scalars(query))
+
+
+def give_up(session: Session, job: Job, failure: Failure) -> None:
+    """The end of an attempt, and of its job unless the fault was ours: a full disk has room again some day."""
+    if failure.category == "infra":
+        lose(session, job, failure)
+    else:
+        jobs.fail(session, job, failure)
+
+
+def lose(session: Session, job: Job, failure: Failure) -> None:
+    """An attempt came to nothing through no fault of the job's: again, or failed when that was once too often."""
+    if job.status == JobStatus.RUNNING and job.restarts >= job.max_restarts:
+        message = f"{failure.message}; it was restarted {job.restarts} times (max_restarts)"
+        jobs.fail(session, job, failure.model_copy(update={"message": message}))
+        return
+    job.restarts += 1
+    job.not_before = clock.now(session) + timedelta(seconds=backoff_seconds(job.restarts))
+    jobs.move(session, job, JobEvent.LOSE, reason=failure.message, category=failure.category)
+
+
+def backoff_seconds(restarts: int) -> float:
+    """The first restart is at once: a killed worker should cost seconds. Later ones wait 2, 4, 8 ... 60 s."""
+    return 0.0 if restarts <= 1 else min(60.0, 2.0 ** (restarts - 1))
+
+
+def rewind(session: Session, job: Job) -> None:
+    """Remove what an earlier attempt reported beyond the step that this one starts from."""
+    newest = checkpoints.choose(session, job.id, "latest")
+    step = newest.step if newest else None
+    at_start = -1 if step is None else step  # without a checkpoint the evaluation at step 0 is repeated too
+    job.metrics = dict(newest.metrics) if newest else {}
+    for table in (Metric, Sample, Event):
+        session.execute(delete(table).where(table.job_id == job.id, table.step > at_start))
+    job.progress = {**job.progress, "step": step or 0, "phase": "starting", "eta_seconds": None}
+
+
+def lease_from_now(session: Session, seconds: float) -> datetime:
+    """When a lease ends that begins now. So do the locks of this transaction, should its worker freeze in it: nobody
+    else could claim the job.
+    """
+    frozen = func.set_config("idle_in_transaction_session_timeout", str(int(1000 * seconds)), True)
+    begun: datetime = session.execute(select(clock.reading(), frozen)).one()[0]
+    return begun + timedelta(seconds=seconds)

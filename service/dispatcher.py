@@ -8,6 +8,7 @@ lead do no harm, since each takes only rows that no other has locked.
 
 import signal
 import threading
+import time
 from collections.abc import Callable, Sequence
 from functools import partial
 
@@ -45,10 +46,15 @@ class Dispatcher:
         self._database = database
         self._celery = celery
         self._also = also
+        self._round_at = 0.0
 
-    @property
-    def duties(self) -> list[Callable[[], None]]:
-        """What a round consists of; last what waits for Redis when that is away."""
+    def due(self) -> list[Callable[[], None]]:
+        """What is to be done now: bells at any time, the rest once a round; last what waits for Redis when that is
+        away.
+        """
+        if time.monotonic() < self._round_at:
+            return [self.send]
+        self._round_at = time.monotonic() + ROUND_SECONDS
         return [self.recover, self.end_orphans, *self._also, self.send]
 
     def send(self) -> None:
@@ -116,7 +122,7 @@ def run(
 ) -> None:
     """Rounds until told to stop; a beat after each that did all that was due, which for a standby is nothing."""
     while not stop.is_set():
-        undone = [duty for duty in dispatcher.duties if not _done(duty, leads)]
+        undone = [duty for duty in dispatcher.due() if not _done(duty, leads)]
         if undone:
             stop.wait(ROUND_SECONDS)
         else:

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from sqlalchemy import delete, select
+from sqlalchemy import delete, insert, select
 from sqlalchemy.orm import Session
 
 from service.persistence.database import wake
@@ -14,7 +14,7 @@ CHANNEL = "hone:outbox"
 
 def add(session: Session, topic: str, payload: dict[str, Any]) -> None:
     """Have the dispatcher send a message once this transaction has happened."""
-    session.add(Outbox(topic=topic, payload=payload))
+    session.execute(insert(Outbox).values(topic=topic, payload=payload))
     wake(session, CHANNEL)
 
 

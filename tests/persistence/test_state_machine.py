@@ -317,7 +317,7 @@ class Life(RuleBasedStateMachine):
     def bells_are_sent(self) -> None:
         with self.database.transaction() as session:
             for message in outbox.take(session):
-                outbox.sent(session, message)
+                outbox.sent(session, [message])
 
     def time_passes(self) -> None:
         """Enough of it for every back-off."""

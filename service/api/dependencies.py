@@ -1,7 +1,9 @@
 """What endpoints ask for: the service's parts, one transaction, and who is asking."""
 
 import time
-from collections.abc import Iterator
+from asyncio import shield
+from collections.abc import AsyncIterator
+from contextlib import AbstractContextManager, ExitStack
 from dataclasses import dataclass, field
 from typing import Annotated
 
@@ -82,9 +84,22 @@ async def services(request: Request) -> Services:
 ServicesDep = Annotated[Services, Depends(services)]
 
 
-def _transaction(parts: ServicesDep) -> Iterator[Session]:
-    with parts.database.transaction() as session:
+async def _transaction(parts: ServicesDep) -> AsyncIterator[Session]:
+    """Opening it asks nobody yet; ending it does, so that happens in a thread."""
+    transaction = parts.database.transaction()
+    session = transaction.__enter__()
+    try:
         yield session
+    except BaseException as error:
+        # shielded: the connection goes back also when the server stops
+        await shield(run_in_threadpool(transaction.__exit__, type(error), error, error.__traceback__))
+        raise
+    await shield(run_in_threadpool(_commit, transaction))
+
+
+def _commit(transaction: AbstractContextManager[Session]) -> None:
+    with ExitStack() as end:
+        end.push(transaction)
         failpoint("request.committing")
     failpoint("request.committed")
 

@@ -11,7 +11,7 @@ from service.domain.jobs import JobStatus
 from service.domain.merge import merged
 from service.domain.specs import JobSpec
 from service.failpoints import failpoint
-from service.persistence import jobs, outbox
+from service.persistence import jobs
 from service.persistence.database import Session
 from service.persistence.tables import Job
 
@@ -71,7 +71,6 @@ def _add(session: Session, by: Requester, spec: JobSpec, roots: list[Path], requ
         earlier = _earlier(session, by, request_hash)
         assert earlier is not None
         return _same(earlier, request_hash)
-    outbox.add(session, outbox.TRAIN, {"job_id": job.id})
     failpoint("submit.written")
     return job
 

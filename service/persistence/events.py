@@ -3,7 +3,7 @@
 import math
 from typing import Any, Literal
 
-from sqlalchemy import insert, select
+from sqlalchemy import CTE, func, insert, literal, select
 from sqlalchemy.orm import Session
 
 from service.persistence.database import wake
@@ -21,14 +21,19 @@ def add(session: Session, job: Job, kind: Kind, data: dict[str, Any], step: int 
     """The next entry. The job must be locked (or new), which keeps the sequence free of gaps and ties."""
     job.version += 1
     session.add(Event(job_id=job.id, seq=job.version, kind=kind, attempt=job.attempt, step=step, data=data))
-    wake(session, channel(job.id))
+    tell(session, job.id)
 
 
-def first(session: Session, job: Job, kind: Kind, data: dict[str, Any]) -> None:
-    """The entry that the version of a new job already counts. A statement of its own costs less than a flush."""
-    values = {"job_id": job.id, "seq": job.version, "kind": kind, "attempt": job.attempt, "data": data}
-    session.execute(insert(Event).values(values))
-    wake(session, channel(job.id))
+def first(job: CTE) -> CTE:
+    """The first entry of a job that is made by the same statement."""
+    status = func.jsonb_build_object("status", job.c.status)
+    values = select(job.c.id, job.c.version, literal("status"), job.c.attempt, status)
+    return insert(Event).from_select(["job_id", "seq", "kind", "attempt", "data"], values).cte("told")
+
+
+def tell(session: Session, job_id: str) -> None:
+    """Wake whoever waits for news of a job."""
+    wake(session, channel(job_id))
 
 
 def page(session: Session, job_id: str, after: int, limit: int, kinds: list[str] | None = None) -> list[Event]:

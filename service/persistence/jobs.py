@@ -30,9 +30,9 @@ class Origin:
 
 
 def add(session: Session, owner: str, spec: JobSpec, origin: Origin) -> Job | None:
-    """Record a queued job and its first event; None if the owner has used the Idempotency-Key at this moment.
+    """Record a queued job, its first event and its bell; None if the owner has used the Idempotency-Key at this moment.
 
-    One statement for each row: submits come by the hundred a second.
+    One statement for all three: submits come by the hundred a second.
     """
     columns = {
         "id": ids.new("ftjob-"),
@@ -51,10 +51,12 @@ def add(session: Session, owner: str, spec: JobSpec, origin: Origin) -> Job | No
         "version": 1,
     }
     statement = upsert(Job).values(**columns, **vars(origin))
-    unused = statement.on_conflict_do_nothing(index_elements=["owner", "idempotency_key"]).returning(Job)
-    job = session.scalar(unused)
+    unused = statement.on_conflict_do_nothing(index_elements=["owner", "idempotency_key"])
+    made = unused.returning(*Job.__table__.columns).cte("made")
+    job = session.scalar(select(aliased(Job, made)).add_cte(events.first(made), outbox.bell(made)))
     if job is not None:
-        events.first(session, job, "status", {"status": job.status})
+        events.tell(session, job.id)
+        outbox.tell(session)
     return job
 
 

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from sqlalchemy import delete, insert, select
+from sqlalchemy import CTE, delete, func, insert, literal, select
 from sqlalchemy.orm import Session
 
 from service.persistence.database import wake
@@ -14,7 +14,18 @@ CHANNEL = "hone:outbox"
 
 def add(session: Session, topic: str, payload: dict[str, Any]) -> None:
     """Have the dispatcher send a message once this transaction has happened."""
-    session.execute(insert(Outbox).values(topic=topic, payload=payload))
+    session.add(Outbox(topic=topic, payload=payload))
+    tell(session)
+
+
+def bell(job: CTE) -> CTE:
+    """The one for a job that is made by the same statement."""
+    values = select(literal(TRAIN), func.jsonb_build_object("job_id", job.c.id))
+    return insert(Outbox).from_select(["topic", "payload"], values).cte("rung")
+
+
+def tell(session: Session) -> None:
+    """Wake the dispatcher."""
     wake(session, CHANNEL)
 
 

@@ -34,6 +34,7 @@ station = Station(
         config.database_url,
         ring=Ringer(config.redis_url),
         pool_size=config.worker_slots + 2,
+        stall_seconds=config.lease_seconds,  # a worker that freezes in a transaction must not keep its jobs locked
     ),
     storage=Storage(
         config.storage_url,

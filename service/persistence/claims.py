@@ -1,7 +1,7 @@
 """Claims: which queued job a worker takes, and within which limits."""
 
 from collections.abc import Callable
-from datetime import datetime
+from datetime import datetime, timedelta
 
 from sqlalchemy import ColumnElement, and_, exists, func, or_, select
 from sqlalchemy.orm import Session, aliased
@@ -84,7 +84,7 @@ def _take(session: Session, job: Job, worker: str, lease_seconds: float) -> None
     job.attempt += 1
     job.reports = 0
     job.lease_owner = worker
-    job.lease_expires_at = leases.lease_from_now(session, lease_seconds)
+    job.lease_expires_at = started + timedelta(seconds=lease_seconds)
     job.attempt_started_at = started
     job.started_at = job.started_at or started
     job.failure = None  # of an attempt before

@@ -1,6 +1,6 @@
 """Leases: an attempt holds its job as long as it says so in time, and may write only while it does."""
 
-from datetime import datetime, timedelta
+from datetime import timedelta
 
 from sqlalchemy import delete, func, select
 from sqlalchemy.orm import Session
@@ -24,7 +24,7 @@ def hold(session: Session, job_id: str, attempt: int, lease_seconds: float) -> J
     job = session.get(Job, job_id, with_for_update=True, populate_existing=True)
     if job is None or job.attempt != attempt or job.status not in HELD:
         raise LeaseLost(f"attempt {attempt} no longer holds job {job_id}")
-    job.lease_expires_at = lease_from_now(session, lease_seconds)
+    job.lease_expires_at = clock.now(session) + timedelta(seconds=lease_seconds)
     return job
 
 
@@ -72,12 +72,3 @@ def rewind(session: Session, job: Job) -> None:
     for table in (Metric, Sample, Event):
         session.execute(delete(table).where(table.job_id == job.id, table.step > at_start))
     job.progress = {**job.progress, "step": step or 0, "phase": "starting", "eta_seconds": None}
-
-
-def lease_from_now(session: Session, seconds: float) -> datetime:
-    """When a lease ends that begins now. So do the locks of this transaction, should its worker freeze in it: nobody
-    else could claim the job.
-    """
-    frozen = func.set_config("idle_in_transaction_session_timeout", str(int(1000 * seconds)), True)
-    begun: datetime = session.execute(select(clock.reading(), frozen)).one()[0]
-    return begun + timedelta(seconds=seconds)

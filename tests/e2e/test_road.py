@@ -102,8 +102,9 @@ def test_only_the_newest_and_the_best_checkpoints_stay(server: Any, http: httpx2
     best = losses.index(min(losses)) + 1
     assert {row["step"] for row in rows} == {5, 6, best}
     assert [row["step"] for row in rows if row["best"]] == [best]
-    stored = {path.name for path in (server.data_dir / "storage" / "checkpoints" / job["id"]).iterdir()}
-    assert stored == {f"step-{row['step']}-attempt-1" for row in rows}
+    folder = server.data_dir / "storage" / "checkpoints" / job["id"]
+    named = {f"step-{row['step']}-attempt-1" for row in rows}
+    server.wait(job["id"], 30, until=lambda _: {path.name for path in folder.iterdir()} == named)  # by the dispatcher
 
 
 def test_a_model_that_is_nowhere_fails_with_a_sentence(server: Any) -> None:

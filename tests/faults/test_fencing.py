@@ -3,6 +3,7 @@
 import os
 import signal
 import time
+from collections.abc import Callable
 
 import pytest
 from rig import outcomes
@@ -14,6 +15,12 @@ from sqlalchemy import select
 from service.persistence.tables import Job
 
 pytestmark = [pytest.mark.faults, pytest.mark.timeout(240)]
+
+
+@pytest.fixture(autouse=True)
+def slowly(arm: Callable[[str], None]) -> None:
+    """Jobs take seconds, so that none has ended before its worker is stopped."""
+    arm("step.begun=delay:0.05*all")
 
 
 def holder(service: Service, job_id: str) -> Part | None:

@@ -100,6 +100,6 @@ def test_packages_come_from_the_lock_and_torch_from_an_index_only_if_one_is_name
     instructions: list[tuple[str, str]],
 ) -> None:
     (install,) = (argument for name, argument in instructions if name == "RUN" and "requirements.lock" in argument)
-    assert "--constraint requirements.lock ." in install
+    assert '--constraint requirements.lock ".[s3]"' in install
     assert '${TORCH_INDEX:+--extra-index-url "$TORCH_INDEX"}' in install
     assert ("ARG", 'TORCH_INDEX=""') in instructions

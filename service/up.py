@@ -23,8 +23,8 @@ from service.processes import Child, Pause, Program, Tree, run
 
 ROOT = Path(service.__file__).parents[1]
 READY_SECONDS = 120.0
-QUIET = ("--without-gossip", "--without-mingle")  # workers have nothing to tell each other; a Redis that restarts
-# would have gossip fail
+# Workers have nothing to tell each other, and gossip fails when Redis starts again.
+QUIET = ("--without-gossip", "--without-mingle")
 WORKER_GRACE = 40.0  # twice what jobs get to save by default (HONE_GRACE_SECONDS)
 LOOPBACK = {"127.0.0.1", "::1", "localhost"}
 CONNECTABLE = {"0.0.0.0": "127.0.0.1", "::": "::1"}

@@ -3,6 +3,7 @@
 import math
 import threading
 import time
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -200,12 +201,17 @@ class Reporter:
         with self._database.transaction() as session:
             self._stopped(session, self._hold(session))
 
+    @cached_property
+    def _rest(self) -> list[Heard]:
+        """The end of the log; kept, because to write it may take two tries."""
+        return self._log_limit.rest()
+
     def lost(self, how: str) -> None:
         """The trainer died without a word."""
         hint = "if it was SIGKILL the machine may have run out of memory: lower micro_batch_tokens or the batch"
         with self._database.transaction() as session:
             job = self._hold(session)
-            for line in self._log_limit.rest():
+            for line in self._rest:
                 self._write_one(session, job, line, {})
             leases.lose(session, job, Failure(category="lost", message=how, hint=hint))
 

@@ -13,7 +13,7 @@ from service.domain import ids
 from service.domain.errors import NotFound
 from service.domain.jobs import HELD, TERMINAL, Failure, JobEvent, JobStatus, Progress, after
 from service.domain.specs import JobSpec
-from service.persistence import checkpoints, clock, events, outbox, webhooks
+from service.persistence import checkpoints, clock, events, metrics, outbox, webhooks
 from service.persistence.tables import Job, Metric, Sample
 
 REPEAT_MINUTES = 15  # the OpenAI SDK repeats a request within two waits of ten minutes at most, usually of seconds
@@ -218,7 +218,7 @@ def inherit(session: Session, job: Job, earlier: Job) -> None:
         session.execute(insert(table).from_select(["job_id", *names], rows))
     for preview in events.page(session, earlier.id, 0, 10, ["preview"]):
         events.add(session, job, "preview", preview.data)
-    job.metrics = dict(newest.metrics)
+    job.metrics = events.finite(metrics.last(session, job.id))
     job.progress = {**job.progress, "step": step}
 
 

@@ -7,7 +7,7 @@ from sqlalchemy.orm import Session
 
 from service.domain.errors import LeaseLost
 from service.domain.jobs import HELD, Failure, JobEvent, JobStatus
-from service.persistence import checkpoints, clock, jobs
+from service.persistence import checkpoints, clock, events, jobs, metrics
 from service.persistence.tables import Event, Job, Metric, Sample
 
 
@@ -68,7 +68,7 @@ def rewind(session: Session, job: Job) -> None:
     newest = checkpoints.choose(session, job.id, "latest")
     step = newest.step if newest else None
     at_start = -1 if step is None else step  # without a checkpoint the evaluation at step 0 is repeated too
-    job.metrics = dict(newest.metrics) if newest else {}
     for table in (Metric, Sample, Event):
         session.execute(delete(table).where(table.job_id == job.id, table.step > at_start))
+    job.metrics = events.finite(metrics.last(session, job.id))
     job.progress = {**job.progress, "step": step or 0, "phase": "starting", "eta_seconds": None}

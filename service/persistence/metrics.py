@@ -3,7 +3,7 @@
 from collections.abc import Iterable
 
 from sqlalchemy import select
-from sqlalchemy.dialects.postgresql import insert
+from sqlalchemy.dialects.postgresql import distinct_on, insert
 from sqlalchemy.orm import Session
 
 from service.persistence.tables import Metric
@@ -28,6 +28,12 @@ def series(
     if to_step is not None:
         query = query.where(Metric.step <= to_step)
     return session.scalars(query)
+
+
+def last(session: Session, job_id: str) -> dict[str, float]:
+    """The newest value of each metric."""
+    newest = select(Metric.name, Metric.value).where(Metric.job_id == job_id).ext(distinct_on(Metric.name))
+    return {row.name: row.value for row in session.execute(newest.order_by(Metric.name, Metric.step.desc()))}
 
 
 def best_step(session: Session, job_id: str, name: str, steps: list[int], *, highest: bool) -> int | None:

@@ -37,13 +37,19 @@ def step(service: Service, job_id: str) -> tuple[int, int]:
         return attempt, progress["step"]
 
 
+def training(service: Service, trial: Trial) -> tuple[str, Part]:
+    """A job that has done some steps, and the worker that runs it."""
+    job_id = trial.submit("sft")
+    service.until(lambda: step(service, job_id)[1] > 5, 60, "it trains")
+    worker = holder(service, job_id)
+    assert worker is not None
+    return job_id, worker
+
+
 def test_a_supervisor_that_sleeps_through_its_lease_cannot_write_a_byte_that_counts(
     service: Service, trial: Trial
 ) -> None:
-    job_id = trial.submit("sft")
-    service.until(lambda: step(service, job_id)[1] > 5, 60, "it trains")
-    sleeper = holder(service, job_id)
-    assert sleeper is not None
+    job_id, sleeper = training(service, trial)
     sleeper.send(signal.SIGSTOP)
     service.broke(f"SIGSTOP {sleeper.name}")
     try:
@@ -68,10 +74,7 @@ def _claim(outcome: outcomes.Outcome, attempt: int) -> outcomes.Told:
 def test_a_worker_behind_a_dead_network_is_given_up_and_writes_nothing_when_it_is_back(
     service: Service, trial: Trial
 ) -> None:
-    job_id = trial.submit("sft")
-    service.until(lambda: step(service, job_id)[1] > 5, 60, "it trains")
-    worker = holder(service, job_id)
-    assert worker is not None
+    job_id, worker = training(service, trial)
     service.proxies[worker.name].become("hanging")
     service.broke(f"network of {worker.name} hangs")
     service.heal_in(12, lambda: service.proxies[worker.name].become("open"))
@@ -84,10 +87,7 @@ def test_a_worker_behind_a_dead_network_is_given_up_and_writes_nothing_when_it_i
 def test_a_worker_that_freezes_while_it_holds_the_row_loses_the_job_all_the_same(
     service: Service, trial: Trial
 ) -> None:
-    job_id = trial.submit("sft")
-    service.until(lambda: step(service, job_id)[1] > 5, 60, "it trains")
-    worker = holder(service, job_id)
-    assert worker is not None
+    job_id, worker = training(service, trial)
     _freeze_in_transaction(service, worker)
     try:
         service.until(lambda: step(service, job_id)[0] == 2, 3 * service.lease + 6, "another worker has it")

@@ -141,11 +141,13 @@ def test_a_new_attempt_removes_what_lies_beyond_its_checkpoint(database: Databas
         for step in (1, 2, 3):
             metrics.put(session, job_id, step, {"train/loss": 1.0 / step})
             events.add(session, job, "metrics", {"step": step}, step)
-        checkpoints.put(session, job, 2, "somewhere", [], {})
+        metrics.put(session, job_id, 1, {"eval/accuracy": 0.25})
+        checkpoints.put(session, job, 2, "somewhere", [], {"train/loss": 0.5})
         leases.lose(session, job, LOST)
     claim(database)
     with database.transaction() as session:
-        assert session.scalars(select(Metric.step).order_by(Metric.step)).all() == [1, 2]
+        assert session.scalars(select(Metric.step).where(Metric.name == "train/loss")).all() == [1, 2]
+        assert jobs.get(session, job_id, "ada").metrics == {"train/loss": 0.5, "eval/accuracy": 0.25}
         assert session.scalars(select(Event.step).where(Event.kind == "metrics").order_by(Event.step)).all() == [1, 2]
 
 

@@ -18,6 +18,7 @@ from typing import Any
 import fsspec
 import httpx2
 import pytest
+from rig import procs
 from sqlalchemy import text
 
 from service.domain.specs import JobSpec
@@ -155,6 +156,26 @@ class Server:
                     return job
                 time.sleep(0.1)
         raise AssertionError(f"job {job_id} did not get there in {seconds} s: {job}")
+
+    def trainers(self) -> list[int]:
+        """The processes that train or wait to train; first the one that has used the most processor time."""
+        return sorted(procs.of_service(self.data_dir, "worker.trainer"), key=procs.ticks, reverse=True)
+
+    @contextmanager
+    def frozen(self, job_id: str, step: int = 2) -> Iterator[int]:
+        """The job's trainer stands still once it has done so many steps: nothing runs away from a test that then looks
+        at it, or kills it. Its process id; afterwards it goes on.
+        """
+        self.wait(job_id, until=lambda job: job["progress"]["step"] >= step)
+        trainers = self.trainers()
+        for trainer in trainers:
+            os.kill(trainer, signal.SIGSTOP)
+        try:
+            yield trainers[0]
+        finally:
+            for trainer in trainers:
+                with suppress(ProcessLookupError):
+                    os.kill(trainer, signal.SIGCONT)
 
 
 def _environment() -> dict[str, str]:

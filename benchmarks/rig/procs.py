@@ -18,14 +18,23 @@ def of_service(data_dir: Path, words: str) -> list[int]:
 
 def parent(pid: int) -> int:
     """0 when it is gone."""
-    fields = _bytes(Path(f"/proc/{pid}/stat")).decode(errors="replace").rpartition(")")[2].split()
+    fields = _status(pid)
     return int(fields[1]) if fields else 0
+
+
+def ticks(pid: int) -> int:
+    """The processor time that it has used; 0 when it is gone."""
+    return sum(map(int, _status(pid)[11:13]))
 
 
 def stopped(pid: int) -> bool:
     """Whether a signal has stopped it."""
-    fields = _bytes(Path(f"/proc/{pid}/stat")).decode(errors="replace").rpartition(")")[2].split()
-    return bool(fields) and fields[0] == "T"
+    return _status(pid)[:1] == ["T"]
+
+
+def _status(pid: int) -> list[str]:
+    """/proc/PID/stat behind the name: state, parent, ...; nothing when it is gone."""
+    return _bytes(Path(f"/proc/{pid}/stat")).decode(errors="replace").rpartition(")")[2].split()
 
 
 def _bytes(path: Path) -> bytes:

@@ -3,7 +3,6 @@
 import os
 import re
 import signal
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -11,30 +10,6 @@ from playwright.sync_api import expect
 
 pytestmark = pytest.mark.browser
 LOSS = "train/loss: "
-
-
-def descendants(pid: int) -> list[int]:
-    """The processes below one, from /proc."""
-    below: dict[int, list[int]] = {}
-    for status in Path("/proc").glob("[0-9]*/stat"):
-        try:
-            parent = int(status.read_text().rpartition(")")[2].split()[1])
-        except (OSError, IndexError):
-            continue
-        below.setdefault(parent, []).append(int(status.parent.name))
-    found = list(below.get(pid, []))
-    for child in found:
-        found.extend(below.get(child, []))
-    return found
-
-
-def kill_trainers(server: Any) -> None:
-    for pid in descendants(server.process.pid):
-        try:
-            if b"worker.trainer" in Path(f"/proc/{pid}/cmdline").read_bytes():
-                os.kill(pid, signal.SIGKILL)
-        except (OSError, ProcessLookupError):
-            continue
 
 
 def test_a_lost_connection_is_told_and_loses_and_doubles_no_point(tab: Any, http: Any) -> None:
@@ -58,8 +33,8 @@ def test_a_lost_connection_is_told_and_loses_and_doubles_no_point(tab: Any, http
 def test_a_new_attempt_takes_the_points_away_that_it_repeats(tab: Any, http: Any) -> None:
     job = tab.server.submit(steps=100_000, checkpoint={"every": 20})
     tab.show(f"/jobs/{job['id']}")
-    tab.server.wait(job["id"], until=lambda found: found["progress"]["step"] >= 25)
-    kill_trainers(tab.server)
+    with tab.server.frozen(job["id"], step=25) as trainer:
+        os.kill(trainer, signal.SIGKILL)
     tab.server.wait(job["id"], until=lambda found: found["attempt"] == 2 and found["progress"]["step"] >= 30)
     http.post(f"/v1/jobs/{job['id']}/cancel")
     last = tab.server.wait(job["id"])["progress"]["step"]

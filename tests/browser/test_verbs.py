@@ -34,12 +34,13 @@ def shown_job(tab: Any, other_than: str) -> str:
 
 
 def test_a_job_is_paused_and_resumed_by_clicks_and_then_succeeds(tab: Any) -> None:
-    job = tab.server.submit(name="takes a rest", steps=100)
+    job = tab.server.submit(name="takes a rest", steps=300)
     tab.show(f"/jobs/{job['id']}")
-    expect(tab.page.get_by_role("img", name="train/loss: ")).to_be_visible(timeout=90_000)
-    button(tab, "Pause").click()
+    with tab.server.frozen(job["id"]):
+        button(tab, "Pause").click()
+        expect(badge(tab)).to_contain_text("pausing")
     expect(badge(tab)).to_contain_text("paused")
-    assert 0 < tab.server.wait(job["id"], until=lambda found: True)["progress"]["step"] < 100
+    assert 0 < tab.server.wait(job["id"], until=lambda found: True)["progress"]["step"] < 300
     expect(button(tab, "Resume")).to_be_focused()
     tab.page.keyboard.press("Enter")
     expect(badge(tab)).to_contain_text("succeeded", timeout=120_000)

@@ -4,7 +4,6 @@ import hashlib
 import os
 import shutil
 import signal
-import subprocess
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -13,21 +12,6 @@ from typing import Any
 import pytest
 
 pytestmark = pytest.mark.faults
-
-
-def trainer(parent: int) -> int:
-    """The busiest trainer below a process: not the spare one."""
-    lines = subprocess.check_output(["ps", "-eo", "pid,ppid,cputimes,args"], text=True).splitlines()[1:]
-    rows = [line.split(None, 3) for line in lines]
-    parents = {int(row[0]): int(row[1]) for row in rows}
-
-    def below(pid: int) -> bool:
-        while pid > 1 and pid != parent:
-            pid = parents.get(pid, 0)
-        return pid == parent
-
-    found = [row for row in rows if "worker.trainer" in row[3] and below(int(row[0]))]
-    return int(max(found, key=lambda row: int(row[2]))[0])
 
 
 def checkpoints(server: Any, job_id: str) -> list[dict[str, Any]]:
@@ -59,16 +43,14 @@ def test_a_flipped_byte_in_the_newest_checkpoint_sends_a_killed_job_one_back_and
     spec = {"steps": 120, "checkpoint": {"every": 10, "keep_last": 3}}
     calm = server.wait(server.submit(**spec)["id"])
     job = server.submit(**spec)
-    server.wait(job["id"], until=lambda one: one["progress"]["step"] > 25)
-    pid = trainer(server.process.pid)
-    os.kill(pid, signal.SIGSTOP)
-    newest = settled(server, job["id"])
-    name = f"step-{newest['step']}-attempt-1"
-    file = server.data_dir / "storage" / "checkpoints" / job["id"] / name / "model.safetensors"
-    content = bytearray(file.read_bytes())
-    content[-100] ^= 1
-    file.write_bytes(content)
-    os.kill(pid, signal.SIGKILL)
+    with server.frozen(job["id"], step=26) as trainer:
+        newest = settled(server, job["id"])
+        name = f"step-{newest['step']}-attempt-1"
+        file = server.data_dir / "storage" / "checkpoints" / job["id"] / name / "model.safetensors"
+        content = bytearray(file.read_bytes())
+        content[-100] ^= 1
+        file.write_bytes(content)
+        os.kill(trainer, signal.SIGKILL)
     ended = server.wait(job["id"])
     assert ended["status"] == "succeeded" and ended["attempt"] == 2, ended["failure"]
     (told,) = (line for line in lines(server, job["id"]) if "is damaged" in line)

@@ -57,14 +57,8 @@ def ancestors(pid: int) -> Iterator[int]:
         yield pid
 
 
-def busiest(pids: list[int]) -> int:
-    """The one that has used the most processor time: the trainer that trains, not the spare."""
-    return max(pids, key=lambda pid: sum(map(int, Path(f"/proc/{pid}/stat").read_text().split()[13:15])))
-
-
-def running_job(server: Any) -> str:
+def long_job(server: Any) -> str:
     job = server.submit(steps=STEPS, checkpoint={"every": 10})
-    server.wait(job["id"], until=lambda job: job["progress"]["step"] > 10)
     return str(job["id"])
 
 
@@ -82,8 +76,9 @@ def check_it_came_back(server: Any, job_id: str) -> dict[str, Any]:
 
 
 def test_a_killed_trainer_comes_back_without_gaps_or_duplicates(server: Any) -> None:
-    job_id = running_job(server)
-    os.kill(busiest(children(server.process.pid, "worker.trainer")), signal.SIGKILL)
+    job_id = long_job(server)
+    with server.frozen(job_id, step=11) as trainer:
+        os.kill(trainer, signal.SIGKILL)
     check_it_came_back(server, job_id)
     with server.client() as http:
         events = http.get(f"/v1/jobs/{job_id}/events", params={"kind": "status", "limit": 1000}).json()["data"]
@@ -91,10 +86,11 @@ def test_a_killed_trainer_comes_back_without_gaps_or_duplicates(server: Any) -> 
 
 
 def test_a_killed_worker_takes_its_trainer_along_and_the_job_comes_back(server: Any) -> None:
-    job_id = running_job(server)
-    trainers = children(server.process.pid, "worker.trainer")
+    job_id = long_job(server)
     (worker,) = children(server.process.pid, "celery -A worker.app")
-    os.kill(worker, signal.SIGKILL)
+    with server.frozen(job_id, step=11):
+        trainers = server.trainers()
+        os.kill(worker, signal.SIGKILL)
     check_it_came_back(server, job_id)
     assert not set(trainers) & set(processes("worker.trainer"))
 

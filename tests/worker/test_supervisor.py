@@ -39,6 +39,7 @@ class Run:
     trainer: TrainerProcess
     stopping: threading.Event
     thread: threading.Thread
+    asked: threading.Event
 
     def job(self) -> Job:
         with self.database.transaction() as session:
@@ -57,6 +58,10 @@ class Run:
         with self.database.transaction() as session:
             command(session, "ada", self.job_id)
 
+    def told(self) -> None:
+        """Wait until the supervisor has passed on what was asked."""
+        assert self.asked.wait(60)
+
     def end(self) -> Job:
         self.thread.join(60)
         assert not self.thread.is_alive()
@@ -64,7 +69,9 @@ class Run:
 
 
 @pytest.fixture
-def start(database: Database, spec: Make, tmp_path: Path) -> Iterator[Callable[..., Run]]:
+def start(
+    database: Database, spec: Make, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> Iterator[Callable[..., Run]]:
     storage = Storage(str(tmp_path / "storage"), tmp_path / "cache")
     trainers: list[TrainerProcess] = []
 
@@ -82,16 +89,37 @@ def start(database: Database, spec: Make, tmp_path: Path) -> Iterator[Callable[.
         reporter = Reporter(claim, database, storage, scratch.path, 30, stopping)
         assignment = prepare(claim, database, storage, scratch, [], 30)
         assert assignment is not None
-        trainer = TrainerProcess()
+        trainer, asked = TrainerProcess(), threading.Event()
+        monkeypatch.setattr(trainer, "ask", after(trainer.ask, asked.set))
         trainers.append(trainer)
         arguments = (trainer, assignment, reporter, stopping, patience, lambda: None)
         thread = threading.Thread(target=supervise, args=arguments)
         thread.start()
-        return Run(database, job_id, trainer, stopping, thread)
+        return Run(database, job_id, trainer, stopping, thread, asked)
 
     yield make
     for trainer in trainers:
         trainer.kill()
+
+
+def after(call: Callable[..., None], then: Callable[[], None]) -> Callable[..., None]:
+    def both(*arguments: Any) -> None:
+        call(*arguments)
+        then()
+
+    return both
+
+
+def held_at(
+    step: int, start: Callable[..., Run], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, **changes: Any
+) -> Run:
+    """A job whose trainer stops itself before its next step: no machine is so slow that it would end unheard."""
+    with monkeypatch.context() as patch:
+        patch.setenv("HONE_DATA_DIR", str(tmp_path / "points"))
+        patch.setenv("HONE_FAILPOINTS", f"step.begun=stall@{step}")
+        run = start(**changes)
+    run.until(lambda job: int(job.progress["step"]) >= step)
+    return run
 
 
 def begun(job: Job) -> bool:
@@ -111,11 +139,12 @@ def weights(run: Run, tmp_path: Path) -> bytes:
 
 
 def test_a_pause_saves_and_what_goes_on_ends_as_if_it_had_never_stopped(
-    start: Callable[..., Run], tmp_path: Path
+    start: Callable[..., Run], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    paused = start(steps=40)
-    paused.until(begun)
+    paused = held_at(2, start, tmp_path, monkeypatch, steps=40)
     paused.ask(commands.pause)
+    paused.told()
+    os.kill(paused.trainer.pid, signal.SIGCONT)
     job = paused.end()
     assert job.status == JobStatus.PAUSED and job.lease_owner is None and 2 <= job.progress["step"] < 40
     assert not paused.trainer.alive or paused.trainer.ending()

@@ -113,10 +113,8 @@ def test_a_request_to_stop_is_heard_at_the_next_pause_and_ends_a_long_one() -> N
     with Interrupts() as interrupts:
         interrupts.pause(0)
         os.kill(os.getpid(), signal.SIGTERM)
-        started = time.monotonic()
         with pytest.raises(Stopped):
-            interrupts.pause(60)
-        assert time.monotonic() - started < 5
+            interrupts.pause(100_000)
 
 
 def test_a_second_request_to_stop_does_nothing() -> None:

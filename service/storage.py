@@ -8,20 +8,28 @@ whatever the library behind the URL raises.
 import errno
 import secrets
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
 import fsspec
+from fsspec.callbacks import Callback
 
 from service import durable
 from service.copies import Copies, Copy
+from service.domain.errors import LeaseLost
 
 CHUNK = 1 << 20
 PARTIAL = "partial"
 CACHE_BYTES = 100 << 30
 PATIENCE_SECONDS = 300.0
+Watch = Callable[[], None]
+"""Called between the pieces of what takes long; raises LeaseLost once nobody wants the rest."""
+
+
+def unwatched() -> None:
+    """Nothing ends it."""
 
 
 class Storage:
@@ -44,7 +52,7 @@ class Storage:
         if self.is_directory:
             Path(self._root).mkdir(parents=True, exist_ok=True)
 
-    def put(self, local: Path, key: str) -> None:
+    def put(self, local: Path, key: str, watch: Watch = unwatched) -> None:
         """Move a local file or folder to `key`; when that fails, e.g. because the disk is full, it stays as it is."""
         if self.is_directory:
             partial = Path(self._root, PARTIAL, f"{key.replace('/', '-')}-{secrets.token_hex(4)}")
@@ -52,7 +60,7 @@ class Storage:
             return
         self.delete(key)  # left by an upload whose row was never written; a folder would be put inside it
         with self._edge("store", key):
-            self._fs.put(str(local), self._path(key), recursive=local.is_dir())
+            self._fs.put(str(local), self._path(key), recursive=local.is_dir(), callback=_Pieces(watch))
         durable.delete(local)
 
     def local(self, key: str) -> Path:
@@ -60,14 +68,15 @@ class Storage:
         with self.pin(key) as copy:
             return copy.path
 
-    def pin(self, key: str, *, anew: bool = False) -> Copy:
+    def pin(self, key: str, *, anew: bool = False, watch: Watch = unwatched) -> Copy:
         """The key as a local path that stays until it is closed; `anew` fetches it again from a remote root."""
         if self.is_directory:
             return Copy(Path(self._root, key))
 
         def fetch(target: Path) -> None:
             with self._edge("fetch", key):
-                self._fs.get(self._path(key), str(target), recursive=self._fs.isdir(self._path(key)))
+                folder = self._fs.isdir(self._path(key))
+                self._fs.get(self._path(key), str(target), recursive=folder, callback=_Pieces(watch))
 
         return self._copies.take(key, fetch, anew=anew)
 
@@ -120,10 +129,30 @@ class Storage:
         """Drivers raise errors of their own libraries; whoever calls us knows OSError."""
         try:
             yield
-        except OSError:
+        except (OSError, LeaseLost):
             raise
         except Exception as error:  # no list of them would be complete
             raise OSError(errno.EIO, f"the storage could not {doing} {key}: {type(error).__name__}: {error}") from error
+
+
+class _Pieces(Callback):  # type: ignore[misc]
+    """Drivers tell of every piece and file here."""
+
+    def __init__(self, watch: Watch) -> None:
+        super().__init__()
+        self._watch = watch
+
+    def relative_update(self, inc: int = 1) -> None:
+        """So many bytes, or files, more."""
+        self._watch()
+
+    def absolute_update(self, value: int) -> None:
+        """So many in all."""
+        self._watch()
+
+    def branched(self, path_1: str, path_2: str, **kwargs: Any) -> Callback:
+        """One of the files of a folder."""
+        return self
 
 
 def _protocols(filesystem: Any) -> tuple[str, ...]:

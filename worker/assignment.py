@@ -16,7 +16,7 @@ from service.failpoints import failpoint
 from service.persistence import checkpoints, events, files, jobs, leases
 from service.persistence.database import Database
 from service.persistence.tables import Checkpoint
-from service.storage import Storage
+from service.storage import Storage, Watch
 from worker import lease
 from worker.scratch import Scratch
 from worker.training import manifest
@@ -54,13 +54,17 @@ def prepare(
     scratch: Scratch,
     model_roots: list[Path],
     lease_seconds: float = LEASE_SECONDS,
+    unwanted: lease.Unwanted = lambda status: False,
 ) -> Assignment | None:
-    """The assignment, or None when the job cannot run: something that it names is not there, or a disk is full."""
+    """The assignment, or None when the job cannot run: something that it names is not there, or a disk is full.
+
+    To fetch a model may take minutes: `unwanted` is asked all the while; LeaseLost once it has ended the attempt.
+    """
     try:
         scratch.open()
-        with lease.renewed(database, claim.job_id, claim.attempt, lease_seconds):
-            assignment = _Preparation(claim, database, storage, scratch, model_roots).assignment()
-        failpoint("assignment.prepared")
+        with lease.renewed(database, claim.job_id, claim.attempt, lease_seconds, unwanted) as watch:
+            assignment = _Preparation(claim, database, storage, scratch, model_roots, watch).assignment()
+            failpoint("assignment.prepared")
         return assignment
     except (Invalid, NotFound) as error:
         _fail(claim, database, Failure(category="user", message=error.message))
@@ -81,13 +85,20 @@ class _Preparation:
     """Short transactions, and long looks at files between them."""
 
     def __init__(
-        self, claim: Claim, database: Database, storage: Storage, scratch: Scratch, model_roots: list[Path]
+        self,
+        claim: Claim,
+        database: Database,
+        storage: Storage,
+        scratch: Scratch,
+        model_roots: list[Path],
+        watch: Watch,
     ) -> None:
         self._claim = claim
         self._database = database
         self._storage = storage
         self._scratch = scratch
         self._roots = model_roots
+        self._watch = watch
         self._spec = JobSpec.model_validate(claim.spec)
 
     def assignment(self) -> Assignment:
@@ -127,7 +138,7 @@ class _Preparation:
     def _look(self, row: Checkpoint, *, anew: bool) -> Path:
         copy = self._fetched(row, anew)
         try:
-            manifest.verify(copy.path, row.files)
+            manifest.verify(copy.path, row.files, self._watch)
         except BaseException:
             copy.close()
             raise
@@ -135,7 +146,7 @@ class _Preparation:
 
     def _fetched(self, row: Checkpoint, anew: bool) -> Copy:
         try:
-            copy = self._storage.pin(row.storage_key, anew=anew)
+            copy = self._storage.pin(row.storage_key, anew=anew, watch=self._watch)
             if copy.path.exists():
                 return copy
             copy.close()
@@ -189,7 +200,7 @@ class _Preparation:
         named = [data.source for data in self._spec.datasets.values() if isinstance(data, FileData)]
         with self._database.transaction() as session:
             keys = {name: f"files/{files.get(session, name, self._claim.owner).sha256}" for name in named}
-        return {name: str(self._scratch.keep(self._storage.pin(key))) for name, key in keys.items()}
+        return {name: str(self._scratch.keep(self._storage.pin(key, watch=self._watch))) for name, key in keys.items()}
 
 
 def _warning(line: str) -> dict[str, str]:

@@ -2,6 +2,7 @@
 
 import threading
 import time
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -14,14 +15,14 @@ from service.failpoints import failpoint
 from service.persistence import checkpoints, events, leases, metrics
 from service.persistence.database import Database, Session
 from service.persistence.tables import Job
-from service.storage import Storage
+from service.storage import Storage, Watch
 from worker import lease
 from worker.assignment import Claim
 from worker.training import manifest
 from worker.training.events import Saved
 
 log = logs.get(__name__)
-LONGEST_WAIT_SECONDS = 15.0
+LONGEST_WAIT_SECONDS = 4.0  # a cancel is heard between two tries
 
 
 @dataclass(frozen=True)
@@ -44,6 +45,7 @@ class Archive:
         spec: CheckpointSpec,
         lease_seconds: float,
         stopping: threading.Event,
+        unwanted: lease.Unwanted,
     ) -> None:
         self._claim = claim
         self._database = database
@@ -52,6 +54,7 @@ class Archive:
         self._spec = spec
         self._lease_seconds = lease_seconds
         self._stopping = stopping
+        self._unwanted = unwanted
         self._stored: dict[int, Kept] = {}
         """What has no row yet, because the database was away when it should be written."""
 
@@ -79,9 +82,9 @@ class Archive:
         wait, failed = 0.5, False
         while self._look() != JobStatus.CANCELLING or not failed:
             try:
-                with lease.renewed(self._database, self._claim.job_id, self._claim.attempt, self._lease_seconds):
+                with self._held() as watch:
                     failpoint("checkpoint.moving")
-                    self._storage.put(folder, key)
+                    self._storage.put(folder, key, watch)
                     failpoint("checkpoint.moved")
             except OSError as error:
                 left = give_up_at - time.monotonic()
@@ -96,6 +99,10 @@ class Archive:
                 self._say(f"the checkpoint of step {step} is stored now", level="info")
             return Kept(key, files)
         return None
+
+    def _held(self) -> AbstractContextManager[Watch]:
+        held = (self._claim.job_id, self._claim.attempt, self._lease_seconds)
+        return lease.renewed(self._database, *held, self._unwanted)
 
     def _look(self) -> JobStatus:
         """The job's status, and the lease renewed; LeaseLost if it is no longer ours."""

@@ -62,8 +62,10 @@ class Reporter:
         spec = JobSpec.model_validate(claim.spec)
         self._time_up = time.monotonic() + (spec.max_seconds or math.inf) - claim.ran_seconds
         self._max_seconds = spec.max_seconds
-        stopping = stopping or threading.Event()
-        self._archive = Archive(claim, database, storage, scratch, spec.checkpoint, lease_seconds, stopping)
+        self._stopping = stopping or threading.Event()
+        self._archive = Archive(
+            claim, database, storage, scratch, spec.checkpoint, lease_seconds, self._stopping, self._cancelled
+        )
 
     def admit(self, heard: list[Heard]) -> list[Heard]:
         """What of it is written: all but what a trainer prints without end."""
@@ -195,6 +197,19 @@ class Reporter:
             job = self._hold(session)
             self._fail(session, job, failure)
             return JobStatus(job.status)
+
+    def ends_early(self, status: JobStatus) -> bool:
+        """While the job's files are fetched nothing needs saving: end the attempt as soon as it should stop."""
+        if status == JobStatus.RUNNING and not self._stopping.is_set() and not self.out_of_time:
+            return False
+        self.cut_off()
+        return True
+
+    def _cancelled(self, status: JobStatus) -> bool:
+        """While a checkpoint is stored only a cancel ends the attempt: nobody wants that checkpoint any more."""
+        if status == JobStatus.CANCELLING:
+            self.cut_off()
+        return status == JobStatus.CANCELLING
 
     def cut_off(self) -> None:
         """It was killed because it did not stop by itself in time."""

@@ -135,7 +135,9 @@ class Station:
         )
         try:
             roots = self._config.model_roots
-            assignment = prepare(claim, self._database, self._storage, scratch, roots, lease_seconds)
+            assignment = prepare(
+                claim, self._database, self._storage, scratch, roots, lease_seconds, reporter.ends_early
+            )
             if assignment is None:
                 return
             with self._trainer() as trainer:

@@ -3,10 +3,12 @@
 import errno
 import hashlib
 import json
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 NAME = "manifest.json"
+PIECE = 1 << 20  # bytes between two looks at whether anybody wants the rest
 
 
 class Damaged(OSError):
@@ -31,13 +33,15 @@ def read(path: Path) -> list[dict[str, Any]]:
         raise Damaged(errno.EIO, f"checkpoint {path.name} has no readable {NAME}: {error}") from error
 
 
-def verify(path: Path, files: list[dict[str, Any]] | None = None) -> None:
-    """Damaged unless every file is there as the manifest describes it, and the manifest is that of `files`."""
+def verify(path: Path, files: list[dict[str, Any]] | None = None, watch: Callable[[], None] = lambda: None) -> None:
+    """Damaged unless every file is there as the manifest describes it, and the manifest is that of `files`. `watch` is
+    called between the pieces that are read, and may raise what it likes.
+    """
     described = read(path)
     if files is not None and files != described:
         raise Damaged(errno.EIO, f"checkpoint {path.name} is damaged: its {NAME} is not the one that was recorded")
     sized = [entry for entry in described if not _has_size(path / entry["name"], entry["bytes"])]
-    wrong = sized or [entry for entry in described if _hash(path / entry["name"]) != entry["sha256"]]
+    wrong = sized or [entry for entry in described if _hash(path / entry["name"], watch) != entry["sha256"]]
     if wrong:
         name = wrong[0]["name"]
         raise Damaged(errno.EIO, f"checkpoint {path.name} is damaged: {name} differs from the manifest")
@@ -47,14 +51,18 @@ def _has_size(file: Path, size: int) -> bool:
     return file.is_file() and file.stat().st_size == size
 
 
-def _hash(file: Path) -> str | None:
+def _hash(file: Path, watch: Callable[[], None]) -> str | None:
     """None when it cannot be read: a bad sector is damage too."""
     try:
-        return _sha256(file)
+        return _sha256(file, watch)
     except OSError:
         return None
 
 
-def _sha256(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
+def _sha256(path: Path, watch: Callable[[], None] = lambda: None) -> str:
+    found, piece = hashlib.sha256(), bytearray(PIECE)
+    with path.open("rb", buffering=0) as file:
+        while size := file.readinto(piece):
+            found.update(memoryview(piece)[:size])
+            watch()
+    return found.hexdigest()

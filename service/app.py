@@ -16,7 +16,7 @@ from service.api.middleware import BodyLimit, RequestId
 from service.api.routers import ALL
 from service.bells import Listener, Ringer
 from service.domain.errors import NotFound
-from service.persistence.database import Database
+from service.persistence.database import STALL_SECONDS, Database
 from service.persistence.events import channel
 from service.storage import Storage
 
@@ -34,7 +34,7 @@ def create_app() -> FastAPI:
     ringer = Ringer(config.redis_url)
     parts = Services(
         settings=config,
-        database=Database(config.database_url, ring=ringer, pool_size=10, stall_seconds=60),
+        database=Database(config.database_url, ring=ringer, pool_size=10, stall_seconds=STALL_SECONDS),
         storage=Storage(config.storage_url, config.data_dir / "cache", cache_bytes=config.cache_bytes),
         ringer=ringer,
         listener=Listener(config.redis_url),

@@ -22,7 +22,7 @@ from service.domain.jobs import Failure
 from service.failpoints import failpoint
 from service.garbage import Broom
 from service.persistence import jobs, leases, outbox, workers
-from service.persistence.database import Database
+from service.persistence.database import STALL_SECONDS, Database
 from service.persistence.leadership import Leadership
 from service.retention import Retention
 from service.storage import Storage
@@ -31,7 +31,6 @@ from service.webhooks import Sender
 log = logs.get(__name__)
 ROUND_SECONDS = 1.0
 HEARD_SECONDS = 60.0  # a worker that was silent for longer hears no bell
-STALL_SECONDS = 20.0  # a stopped dispatcher keeps the rows of its transaction locked for so long
 LOST = Failure(
     category="lost",
     message="its worker was not heard of for a whole lease",

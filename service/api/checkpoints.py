@@ -49,11 +49,10 @@ def delete_checkpoint(checkpoint_id: str, identity: Writer, session: SessionDep)
 
 
 @router.get("/checkpoints/{checkpoint_id}/files/{name:path}", response_class=FileResponse)
-def download_file(
-    checkpoint_id: str, name: str, identity: Reader, session: SessionDep, parts: ServicesDep
-) -> FileResponse:
+def download_file(checkpoint_id: str, name: str, identity: Reader, parts: ServicesDep) -> FileResponse:
     """One file; `Range` is understood."""
-    row = checkpoints.get(session, checkpoint_id, identity.sees)
+    with parts.database.transaction() as session:  # over before the file is fetched, which may take minutes
+        row = checkpoints.get(session, checkpoint_id, identity.sees)
     if name not in {file["name"] for file in row.files}:
         raise NotFound(f"checkpoint {checkpoint_id} has no file {name}", param="name", code="file_not_found")
     try:

@@ -12,6 +12,7 @@ from service.domain.errors import Unavailable
 from service.failpoints import failpoint
 
 __all__ = [
+    "STALL_SECONDS",
     "Database",
     "Ring",
     "Session",
@@ -20,6 +21,7 @@ __all__ = [
     "with_driver",
 ]  # Session: SQLAlchemy is named here only
 WAKE = "wake"
+STALL_SECONDS = 20.0  # that a stopped process may keep rows locked: its jobs should run again within 45
 NETWORK = {
     "connect_timeout": 5,
     # a network that is silently dead must not hold a thread for the two hours that TCP would

@@ -10,7 +10,7 @@ from fastapi.responses import FileResponse, HTMLResponse, Response
 from fastapi.staticfiles import StaticFiles
 
 from service import logs, settings
-from service.api import problems
+from service.api import problems, uploads
 from service.api.dependencies import Services
 from service.api.middleware import BodyLimit, RequestId
 from service.api.routers import ALL
@@ -80,6 +80,7 @@ def _add_page(app: FastAPI) -> None:
 @asynccontextmanager
 async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
     parts: Services = app.state.services
+    uploads.sweep(parts.settings.data_dir)
     listening = asyncio.create_task(parts.listener.run(channel("*")))
     try:
         yield

@@ -1,20 +1,18 @@
 """Uploads: streamed to disk, checked line by line, kept under their hash."""
 
-import hashlib
-import tempfile
 from pathlib import Path
 from typing import Annotated
 
 from fastapi import APIRouter, File, Form, Query, UploadFile
 
-from service.api.dependencies import Reader, Services, ServicesDep, SessionDep, Writer
+from service.api import uploads
+from service.api.dependencies import Reader, ServicesDep, SessionDep, Writer
 from service.domain.errors import Invalid
 from service.domain.rows import FileReport, check
 from service.persistence import files
 from service.schemas import FileRead, Page
 
 router = APIRouter(prefix="/v1/files", tags=["files"])
-CHUNK = 1 << 20
 TOLD = 5
 
 
@@ -28,31 +26,14 @@ def upload_file(
 ) -> FileRead:
     """Upload rows. A file that cannot be used is refused with the numbers of its bad lines, and nothing is kept."""
     name = Path(file.filename or "upload.jsonl").name
-    path, size, sha256 = _receive(file, parts)
-    try:
-        report = _checked(path, name)
-        key = f"files/{sha256}"
+    with uploads.received(file.file, parts.settings.data_dir) as upload:
+        report = _checked(upload.path, name)
+        key = f"files/{upload.sha256}"
         if not parts.storage.exists(key):
-            parts.storage.put(path, key)
-    finally:
-        path.unlink(missing_ok=True)
-    return FileRead.model_validate(files.add(session, identity.owner, name, purpose, size, sha256, report))
-
-
-def _receive(file: UploadFile, parts: Services) -> tuple[Path, int, str]:
-    """The upload on disk, its size and its hash."""
-    folder = parts.settings.data_dir / "uploads"
-    folder.mkdir(parents=True, exist_ok=True)
-    digest, size = hashlib.sha256(), 0
-    with tempfile.NamedTemporaryFile(dir=folder, delete=False) as copy:
-        try:
-            while chunk := file.file.read(CHUNK):
-                digest.update(chunk)
-                size += copy.write(chunk)
-        except OSError:
-            Path(copy.name).unlink()
-            raise
-    return Path(copy.name), size, digest.hexdigest()
+            parts.storage.put(upload.path, key)
+    return FileRead.model_validate(
+        files.add(session, identity.owner, name, purpose, upload.size, upload.sha256, report)
+    )
 
 
 def _checked(path: Path, name: str) -> FileReport:

@@ -1,0 +1,54 @@
+"""Uploads on this disk until they are checked and stored: files that are locked while somebody receives them."""
+
+import hashlib
+import secrets
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import BinaryIO
+
+from service import locks
+
+CHUNK = 1 << 20
+
+
+@dataclass(frozen=True)
+class Upload:
+    """What was received."""
+
+    path: Path
+    size: int
+    sha256: str
+
+
+@contextmanager
+def received(file: BinaryIO, data_dir: Path) -> Iterator[Upload]:
+    """The upload on disk, gone at the end of the block unless it was moved elsewhere; OSError when the disk is full."""
+    path = _folder(data_dir) / secrets.token_hex(8)
+    lock = locks.hold(path)
+    try:
+        yield _copy(file, path)
+    finally:
+        lock.remove()
+
+
+def _copy(file: BinaryIO, path: Path) -> Upload:
+    digest, size = hashlib.sha256(), 0
+    with path.open("wb") as copy:
+        while chunk := file.read(CHUNK):
+            digest.update(chunk)
+            size += copy.write(chunk)
+    return Upload(path, size, digest.hexdigest())
+
+
+def sweep(data_dir: Path) -> None:
+    """Remove what an API left that was killed: nobody holds its lock."""
+    for path in _folder(data_dir).glob("*"):
+        lock = locks.hold_now(path)
+        if lock is not None:
+            lock.remove()
+
+
+def _folder(data_dir: Path) -> Path:
+    return data_dir / "uploads"

@@ -5,9 +5,9 @@ time. A sender that dies in between leaves a claim that runs out: a delivery is 
 """
 
 import asyncio
-import json
 import socket
 import threading
+import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
@@ -20,7 +20,7 @@ import httpx2
 from standardwebhooks import Webhook
 
 from service.bells import Listener
-from service.domain.webhooks import refusal
+from service.domain.webhooks import body, is_taken, refusal
 from service.logs import get
 from service.persistence import webhooks
 from service.persistence.database import Database
@@ -122,25 +122,30 @@ class Sender:
             webhooks.record(session, due, outcome)
 
     async def _attempt(self, due: Due) -> Outcome:
+        began = time.monotonic()
+        status, error = await self._answer(due)
+        return Outcome(status, error, time.monotonic() - began)
+
+    async def _answer(self, due: Due) -> tuple[int | None, str | None]:
+        """The status that was answered, if any, and what was wrong."""
         try:
             async with asyncio.timeout(ATTEMPT_SECONDS):
                 status = await self._post(due)
         except TimeoutError:
-            return Outcome(None, f"no answer within {ATTEMPT_SECONDS:g} s")
+            return None, f"no answer within {ATTEMPT_SECONDS:g} s"
         except Exception as error:  # noqa: BLE001 - whatever an address or its server does is the outcome
-            return Outcome(None, (str(error) or type(error).__name__)[:LONGEST_ERROR])
-        outcome = Outcome(status, None)
-        return outcome if outcome.taken else Outcome(status, f"answered {status}, not 2xx")
+            return None, (str(error) or type(error).__name__)[:LONGEST_ERROR]
+        return status, None if is_taken(status) else f"answered {status}, not 2xx"
 
     async def _post(self, due: Due) -> int:
         """The status of the answer, whose body is not read. We connect to the address that was looked at, not anew."""
         url = httpx2.URL(due.url)
         address = await self._address(url)
-        body = json.dumps(due.payload, separators=(",", ":"))
-        headers = {"host": url.netloc.decode(), **_signed(due, body)}
+        text = body(due.payload)
+        headers = {"host": url.netloc.decode(), **_signed(due, text)}
         where = url.copy_with(host=address)
         extensions = {"sni_hostname": url.host}
-        async with self._http.stream("POST", where, content=body, headers=headers, extensions=extensions) as response:
+        async with self._http.stream("POST", where, content=text, headers=headers, extensions=extensions) as response:
             return response.status_code
 
     async def _address(self, url: httpx2.URL) -> str:
@@ -156,7 +161,7 @@ class Sender:
         raise Refused(reason)
 
 
-def _signed(due: Due, body: str) -> dict[str, str]:
+def _signed(due: Due, text: str) -> dict[str, str]:
     now = datetime.now(UTC)
-    signature = Webhook(due.secret).sign(due.id, now, body)
+    signature = Webhook(due.secret).sign(due.id, now, text)
     return {"webhook-id": due.id, "webhook-timestamp": str(int(now.timestamp())), "webhook-signature": signature}

@@ -8,9 +8,10 @@ from sqlalchemy import func, insert, select, update
 from service import commands
 from service.domain.jobs import JobEvent
 from service.domain.specs import JobSpec
-from service.persistence import checkpoints, claims, events, jobs, keys, leases, metrics, workers
+from service.domain.webhooks import ENDS
+from service.persistence import checkpoints, claims, events, jobs, keys, leases, metrics, webhooks, workers
 from service.persistence.database import Database
-from service.persistence.tables import Checkpoint, Event, Job, LoginLink, Metric, Sample, Worker
+from service.persistence.tables import Checkpoint, Delivery, Event, Job, LoginLink, Metric, Sample, Worker
 from service.retention import JOBS, Retention
 
 Make = Callable[..., JobSpec]
@@ -82,6 +83,23 @@ def test_by_default_nothing_of_a_job_is_ever_removed(database: Database, spec: M
     whole = kinds(database, old)
     Retention(database, None).tidy()
     assert kinds(database, old) == whole
+
+
+def test_deliveries_of_a_month_ago_go_with_their_attempts_unless_they_are_still_tried(
+    database: Database,
+) -> None:
+    with database.transaction() as session:
+        webhook = webhooks.add(session, "ada", "http://127.0.0.1:1/", ENDS)
+        done, waiting, fresh = (webhooks.test(session, webhook) for _ in range(3))
+        for delivery in (done, waiting):
+            delivery.created_at = datetime.now(UTC) - timedelta(days=31)
+        for delivery in (done, fresh):
+            delivery.next_at = None
+            delivery.attempt_log = [{"attempt": 1}]
+        kept = {waiting.id, fresh.id}
+    Retention(database, None).tidy()
+    with database.transaction() as session:
+        assert set(session.scalars(select(Delivery.id))) == kept
 
 
 def test_expired_links_and_dead_workers_are_forgotten(database: Database) -> None:

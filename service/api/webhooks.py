@@ -70,10 +70,17 @@ def test_webhook(webhook_id: str, identity: Writer, session: SessionDep) -> Deli
 def list_deliveries(
     webhook_id: str, identity: Reader, session: SessionDep, after: str | None = None, limit: Limit = 20
 ) -> Page[DeliveryRead]:
-    """What was sent to a webhook, or is to be, newest first: attempts, the last answer, the next try."""
+    """What was sent to a webhook, or is to be, newest first: each attempt, the last answer, the next try."""
     webhooks.get(session, webhook_id, identity.sees)
     found = webhooks.log(session, webhook_id, after, limit + 1)
     return Page.of([DeliveryRead.model_validate(row) for row in found], limit)
+
+
+@router.get("/{webhook_id}/deliveries/{delivery_id}")
+def get_delivery(webhook_id: str, delivery_id: str, identity: Reader, session: SessionDep) -> DeliveryRead:
+    """One message, as it was sent, and what came of each attempt."""
+    webhooks.get(session, webhook_id, identity.sees)
+    return DeliveryRead.model_validate(webhooks.delivery(session, webhook_id, delivery_id))
 
 
 @router.post("/{webhook_id}/deliveries/{delivery_id}/redeliver")

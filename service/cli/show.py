@@ -1,6 +1,7 @@
 """Jobs on a terminal: tables for people; without a terminal, lines with tabs for programs."""
 
 from collections.abc import Sequence
+from datetime import datetime
 from textwrap import wrap
 from typing import Any
 
@@ -11,8 +12,18 @@ from rich.markup import escape
 from rich.table import Table
 
 from service.domain.presets import PRESETS
+from service.domain.webhooks import body
 from service.live import number, status
-from service.schemas import CheckpointRead, DeliveryRead, JobRead, KeyRead, PresetRead, StageRead, WebhookRead
+from service.schemas import (
+    CheckpointRead,
+    DeliveryAttempt,
+    DeliveryRead,
+    JobRead,
+    KeyRead,
+    PresetRead,
+    StageRead,
+    WebhookRead,
+)
 
 HEADERS = ("id", "status", "algorithm", "progress", "created", "name")
 WIDTH = 100  # of comments
@@ -41,16 +52,20 @@ def _row(job: JobRead) -> tuple[str, ...]:
 def job(one: JobRead, checkpoints: list[CheckpointRead]) -> None:
     """All about one job, its spec as far as it differs from the defaults."""
     console = Console()
-    rows = [*_facts(one), *(("checkpoint", _checkpoint(found)) for found in checkpoints)]
-    if console.is_terminal:
-        grid = Table.grid(padding=(0, 2))
-        for name, value in rows:
-            grid.add_row(f"[dim]{name}[/]", escape(value))
-        console.print(grid)
-    else:
-        tabs(console, rows)
+    _named(console, [*_facts(one), *(("checkpoint", _checkpoint(found)) for found in checkpoints)])
     preset = PRESETS.get(one.spec.algorithm.preset or "")
     console.file.write("\n" + _yaml(chosen(one.spec, preset.fields if preset else {})))
+
+
+def _named(console: Console, rows: list[tuple[str, str]]) -> None:
+    """A name and a value on each line."""
+    if not console.is_terminal:
+        tabs(console, rows)
+        return
+    grid = Table.grid(padding=(0, 2))
+    for name, value in rows:
+        grid.add_row(f"[dim]{name}[/]", escape(value))
+    console.print(grid)
 
 
 def _facts(one: JobRead) -> list[tuple[str, str]]:
@@ -92,11 +107,33 @@ def webhooks(found: list[WebhookRead]) -> None:
 
 def deliveries(found: list[DeliveryRead]) -> None:
     """One line each."""
-    rows = [
-        (one.id, one.status, one.type, one.job_id or "", f"{one.attempts}", one.error or str(one.status_code or ""))
-        for one in found
-    ]
+    rows = [(one.id, one.status, one.type, one.job_id or "", f"{one.attempts}", _answer(one)) for one in found]
     _table(("id", "status", "type", "job", "attempts", "answer"), rows, "Nothing was sent yet.")
+
+
+def delivery(one: DeliveryRead) -> None:
+    """What became of a message, one line for each attempt, and the message as it was sent."""
+    console = Console()
+    facts = {
+        "delivery": one.id,
+        "status": one.status,
+        "type": one.type,
+        "job": one.job_id,
+        "next try": one.next_at and _time(one.next_at),
+    }
+    _named(console, [(name, value) for name, value in facts.items() if value])
+    rows = [(f"{each.attempt}", _time(each.at), f"{each.seconds:.2f} s", _answer(each)) for each in one.attempt_log]
+    console.file.write("\n")
+    _table(("attempt", "begun", "took", "answer"), rows, "No attempt is recorded.")
+    console.file.write(f"\n{body(one.payload)}\n")
+
+
+def _answer(one: DeliveryRead | DeliveryAttempt) -> str:
+    return one.error or str(one.status_code or "")
+
+
+def _time(moment: datetime) -> str:
+    return f"{moment.astimezone():%Y-%m-%d %H:%M:%S}"
 
 
 def keys(found: list[KeyRead]) -> None:

@@ -40,19 +40,25 @@ def test_webhook(webhook_id: WebhookId, url: Url = None, key: Key = None, data_d
 
 def webhook_log(
     webhook_id: WebhookId,
+    delivery_id: Annotated[
+        str | None, typer.Argument(help="show this delivery alone: each attempt, and the message as it was sent")
+    ] = None,
     limit: Annotated[int, typer.Option(min=1, max=100, help="how many, newest first")] = 20,
     again: Annotated[str | None, typer.Option(help="first send this delivery once more")] = None,
     url: Url = None,
     key: Key = None,
     data_dir: Data = None,
 ) -> None:
-    """Show what was sent to a webhook: attempts, the last answer, the next try."""
+    """Show what was sent to a webhook, or one delivery with each attempt and the message as it was sent."""
     from service.cli import show
 
     with connect(url, key, data_dir) as client:
         if again is not None:
             client.webhooks.redeliver(webhook_id, again)
-        show.deliveries(client.webhooks.deliveries(webhook_id, limit=limit).data)
+        if delivery_id is None:
+            show.deliveries(client.webhooks.deliveries(webhook_id, limit=limit).data)
+        else:
+            show.delivery(client.webhooks.delivery(webhook_id, delivery_id))
 
 
 def remove_webhook(webhook_id: WebhookId, url: Url = None, key: Key = None, data_dir: Data = None) -> None:

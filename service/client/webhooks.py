@@ -52,6 +52,11 @@ class Webhooks:
         path, query = f"/v1/webhooks/{webhook_id}/deliveries", given(after=after, limit=limit)
         return Page[DeliveryRead].model_validate_json(self._http.send("GET", path, params=query))
 
+    def delivery(self, webhook_id: str, delivery_id: str) -> DeliveryRead:
+        """One message, as it was sent, and what came of each attempt."""
+        path = f"/v1/webhooks/{webhook_id}/deliveries/{delivery_id}"
+        return DeliveryRead.model_validate_json(self._http.send("GET", path))
+
     def redeliver(self, webhook_id: str, delivery_id: str) -> DeliveryRead:
         """Send a delivery once more, under the same id."""
         path = f"/v1/webhooks/{webhook_id}/deliveries/{delivery_id}/redeliver"

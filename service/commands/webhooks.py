@@ -54,7 +54,7 @@ def test_webhook(session: Session, owner: str | None, webhook_id: str) -> Delive
 def redeliver(session: Session, owner: str | None, webhook_id: str, delivery_id: str) -> Delivery:
     """Send a delivery again, whatever became of it."""
     webhook = _enabled(webhooks.get(session, webhook_id, owner))
-    found = webhooks.delivery(session, webhook.id, delivery_id)
+    found = webhooks.delivery(session, webhook.id, delivery_id, lock=True)
     webhooks.again(session, found)
     return found
 

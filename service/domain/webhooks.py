@@ -1,9 +1,10 @@
 """Webhooks: of what they are told, which addresses they may have, and when a delivery is tried again."""
 
+import json
 import random
 from datetime import timedelta
 from ipaddress import IPv4Address, IPv6Address, ip_address
-from typing import Literal
+from typing import Any, Literal
 from urllib.parse import urlsplit
 
 from service.domain.errors import Invalid
@@ -33,6 +34,7 @@ TEST = "webhook.test"
 
 FIRST_DELAY, LONGEST_DELAY = timedelta(seconds=5), timedelta(hours=6)
 GIVEN_UP_AFTER = timedelta(hours=72)
+LOGGED_ATTEMPTS = 50  # the latest ones of a delivery; some twenty are made before it is given up, more only by hand
 METADATA = {"168.63.129.16", "100.100.100.200", "fd00:ec2::254"}
 """Where clouds tell a machine its secrets; 169.254.169.254 is link-local anyway."""
 
@@ -42,6 +44,16 @@ def retry_delay(attempts: int) -> timedelta:
     factor: int = 4 ** min(attempts - 1, 10)
     delay = min(FIRST_DELAY * factor, LONGEST_DELAY)
     return delay * random.uniform(1.0, 1.25)
+
+
+def is_taken(status_code: int | None) -> bool:
+    """Whether an answer means that a message was taken: only 2xx; a redirect is not followed."""
+    return status_code is not None and 200 <= status_code < 300
+
+
+def body(payload: dict[str, Any]) -> str:
+    """A message as it is sent and signed."""
+    return json.dumps(payload, separators=(",", ":"))
 
 
 def check_url(url: str, *, private: bool) -> None:

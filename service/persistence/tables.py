@@ -285,6 +285,8 @@ class Delivery(Created, Base):
     delivered_at: Mapped[datetime | None]
     status_code: Mapped[int | None]
     error: Mapped[str | None]
+    attempt_log: Mapped[list[Any]] = mapped_column(server_default=text("'[]'"))
+    """What came of each attempt that was recorded, in their order, the latest few; bounded, so no table of its own."""
 
     __table_args__ = (
         Index("ix_deliveries_next_at", "next_at", postgresql_where=text("next_at IS NOT NULL")),

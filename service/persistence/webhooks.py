@@ -3,8 +3,9 @@
 import base64
 import secrets
 from collections.abc import Collection, Sequence
-from dataclasses import dataclass
-from datetime import timedelta
+from dataclasses import asdict, dataclass
+from datetime import datetime, timedelta
+from operator import itemgetter
 from typing import Any
 
 from sqlalchemy import func, select, update
@@ -13,7 +14,7 @@ from sqlalchemy.orm import Session
 
 from service.domain import ids
 from service.domain.errors import NotFound
-from service.domain.webhooks import ANNOUNCED, GIVEN_UP_AFTER, TEST, retry_delay
+from service.domain.webhooks import ANNOUNCED, GIVEN_UP_AFTER, LOGGED_ATTEMPTS, TEST, is_taken, retry_delay
 from service.persistence.database import wake
 from service.persistence.tables import Delivery, Job, Webhook
 
@@ -102,9 +103,9 @@ def log(session: Session, webhook_id: str, after: str | None, limit: int) -> lis
     return list(session.scalars(query if after is None else query.where(Delivery.id < after)))
 
 
-def delivery(session: Session, webhook_id: str, delivery_id: str) -> Delivery:
-    """One of a webhook's deliveries, locked, or NotFound."""
-    found = session.get(Delivery, delivery_id, with_for_update=True, populate_existing=True)
+def delivery(session: Session, webhook_id: str, delivery_id: str, *, lock: bool = False) -> Delivery:
+    """One of a webhook's deliveries, or NotFound."""
+    found = session.get(Delivery, delivery_id, with_for_update=lock or None, populate_existing=lock)
     if found is None or found.webhook_id != webhook_id:
         raise NotFound(f"no delivery {delivery_id}", param="delivery_id", code="delivery_not_found")
     return found
@@ -127,19 +128,16 @@ class Due:
     secret: str
     payload: dict[str, Any]
     attempt: int
+    at: datetime
 
 
 @dataclass(frozen=True)
 class Outcome:
-    """What came of one attempt: the status that was answered, or why there was none."""
+    """What came of one attempt: the status that was answered, what was wrong with it, and how long it took."""
 
     status_code: int | None
     error: str | None
-
-    @property
-    def taken(self) -> bool:
-        """Only 2xx means so; a redirect is not followed."""
-        return self.status_code is not None and 200 <= self.status_code < 300
+    seconds: float
 
 
 def claim(session: Session, busy: Collection[str], limit: int) -> list[Due]:
@@ -153,7 +151,7 @@ def claim(session: Session, busy: Collection[str], limit: int) -> list[Due]:
         .order_by(Delivery.webhook_id, Delivery.next_at)
     )
     query = (
-        select(Delivery, Webhook)
+        select(Delivery, Webhook, func.now())
         .join(Webhook)
         .where(Delivery.id.in_(oldest), due)
         .order_by(Delivery.next_at)
@@ -161,23 +159,36 @@ def claim(session: Session, busy: Collection[str], limit: int) -> list[Due]:
         .with_for_update(of=Delivery, skip_locked=True)
     )
     claimed = []
-    for row, webhook in session.execute(query):
+    for row, webhook, now in session.execute(query):
         row.attempts += 1
         row.next_at = func.now() + timedelta(seconds=CLAIM_SECONDS)
-        claimed.append(Due(row.id, webhook.id, webhook.url, webhook.secret, row.payload, row.attempts))
+        claimed.append(Due(row.id, webhook.id, webhook.url, webhook.secret, row.payload, row.attempts, now))
     return claimed
 
 
 def record(session: Session, due: Due, outcome: Outcome) -> None:
-    """Write what came of an attempt, unless a later one was begun meanwhile: then that one's counts."""
+    """Log what came of an attempt. It is what became of the delivery, too, unless a later one was begun meanwhile."""
     if outcome.status_code == GONE:
         session.execute(update(Webhook).where(Webhook.id == due.webhook_id).values(enabled=False))
     row = session.get(Delivery, due.id, with_for_update=True, populate_existing=True)
-    if row is None or row.attempts != due.attempt:
+    if row is None:
         return
+    row.attempt_log = _logged(row.attempt_log, due, outcome)
+    if row.attempts == due.attempt:
+        _settle(session, row, outcome)
+
+
+def _logged(log: Sequence[dict[str, Any]], due: Due, outcome: Outcome) -> list[dict[str, Any]]:
+    """The log with one more attempt, in the order in which they were begun: the word of one may come late."""
+    entry = {"attempt": due.attempt, "at": due.at.isoformat(), **asdict(outcome)}
+    return sorted([*log, entry], key=itemgetter("attempt"))[-LOGGED_ATTEMPTS:]
+
+
+def _settle(session: Session, row: Delivery, outcome: Outcome) -> None:
+    """Taken, to be tried again, or given up."""
     row.status_code, row.error = outcome.status_code, outcome.error
     now = session.execute(select(func.clock_timestamp())).scalar_one()
-    if outcome.taken:
+    if is_taken(outcome.status_code):
         row.delivered_at, row.next_at = now, None
         return
     next_at = now + retry_delay(row.attempts)

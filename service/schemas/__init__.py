@@ -12,13 +12,21 @@ from service.schemas.presets import PresetRead, StageRead
 from service.schemas.problems import ErrorBody, ErrorRead
 from service.schemas.queue import QueuedRead, QueueRead, Room
 from service.schemas.samples import SampleRead
-from service.schemas.webhooks import DeliveryRead, WebhookChange, WebhookCreate, WebhookCreated, WebhookRead
+from service.schemas.webhooks import (
+    DeliveryAttempt,
+    DeliveryRead,
+    WebhookChange,
+    WebhookCreate,
+    WebhookCreated,
+    WebhookRead,
+)
 from service.schemas.workers import Gpu, WorkerJob, WorkerRead
 
 __all__ = [
     "CheckpointFile",
     "CheckpointRead",
     "Deleted",
+    "DeliveryAttempt",
     "DeliveryRead",
     "ErrorBody",
     "ErrorRead",

@@ -6,7 +6,7 @@ from typing import Any, Literal
 from pydantic import Field, computed_field
 
 from service.domain.strict import Strict
-from service.domain.webhooks import ENDS, WebhookEvent
+from service.domain.webhooks import ENDS, LOGGED_ATTEMPTS, WebhookEvent
 from service.schemas.page import Read
 
 
@@ -43,6 +43,16 @@ class WebhookCreated(WebhookRead):
     secret: str = Field(description="whsec_...: receivers verify with it that a message comes from here")
 
 
+class DeliveryAttempt(Read):
+    """One time that a message was sent."""
+
+    attempt: int = Field(description="counted from 1; of one that is missing nobody knows what came")
+    at: datetime = Field(description="when it was begun")
+    status_code: int | None = Field(description="of the answer; null: there was none")
+    error: str | None = Field(description="why it counts as failed; null: it was taken")
+    seconds: float = Field(description="how long it took, from resolving the name to the head of the answer")
+
+
 class DeliveryRead(Read):
     """One message for one webhook."""
 
@@ -52,7 +62,8 @@ class DeliveryRead(Read):
     type: str
     job_id: str | None
     payload: dict[str, Any]
-    attempts: int
+    attempts: int = Field(description="how many were begun")
+    attempt_log: list[DeliveryAttempt] = Field(description=f"the latest {LOGGED_ATTEMPTS} attempts, newest last")
     next_at: datetime | None = Field(description="when it is tried next; while it is being sent, when it is given up")
     delivered_at: datetime | None
     status_code: int | None = Field(description="of the last answer")

@@ -39,7 +39,8 @@ def test_all_views_are_accessible(
     expect(tab.page.get_by_role("link", name="hooks.invalid/of-axe").first).to_be_visible()
     assert violations(tab.page) == []
     tab.show(f"/webhooks/{hook}")
-    expect(tab.page.get_by_role("row", name="webhook.test")).to_be_visible()
+    tab.page.get_by_role("button", name="Attempts of webhook.test").click()
+    expect(tab.page.get_by_role("heading", name="Message")).to_be_visible()
     assert violations(tab.page) == []
     for name in TABS:
         tab.show(f"/jobs/{job['id']}?tab={name}")

@@ -10,6 +10,7 @@ from standardwebhooks import Webhook as Verifier
 
 from service.cli import app
 from service.client import ApiError, Client
+from service.domain.webhooks import body
 
 
 @pytest.fixture
@@ -60,6 +61,30 @@ def test_the_log_is_paged_newest_first_and_a_delivery_can_be_repeated(client: Cl
     assert receiver.wait(4)[-1].id == sent[0] and receiver.messages[-1].payload["type"] == "webhook.test"
 
 
+def test_a_delivery_shows_the_message_as_it_was_sent_and_each_attempt(client: Client, receiver: Any) -> None:
+    receiver.answer = lambda _: 500
+    made = client.webhooks.create(receiver.url)
+    sent = client.webhooks.test(made.id)
+    assert sent.attempt_log == [] and sent.attempts == 0
+    wait(lambda: client.webhooks.delivery(made.id, sent.id).error)
+    receiver.answer = lambda _: 204
+    client.webhooks.redeliver(made.id, sent.id)
+    found = wait(lambda: (one := client.webhooks.delivery(made.id, sent.id)).delivered_at and one)
+    assert body(found.payload).encode() == receiver.messages[0].body
+    assert [(each.attempt, each.status_code) for each in found.attempt_log] == [(1, 500), (2, 204)]
+    assert found.attempt_log[0].at < found.attempt_log[1].at <= found.delivered_at
+    assert client.webhooks.deliveries(made.id).data == [found]
+
+
+def test_a_delivery_belongs_to_one_webhook(client: Client, receiver: Any) -> None:
+    made, other = (client.webhooks.create(receiver.url) for _ in range(2))
+    sent = client.webhooks.test(made.id).id
+    for webhook_id, delivery_id in ((other.id, sent), (made.id, "msg_none")):
+        with pytest.raises(ApiError) as refused:
+            client.webhooks.delivery(webhook_id, delivery_id)
+        assert refused.value.status == 404 and refused.value.code == "delivery_not_found"
+
+
 def test_a_webhook_is_changed_disabled_and_removed(client: Client, receiver: Any) -> None:
     made = client.webhooks.create("http://127.0.0.1:1/")
     assert made.events == [f"fine_tuning.job.{end}" for end in ("succeeded", "failed", "cancelled")]
@@ -92,6 +117,7 @@ def test_another_owner_sees_nothing(server: Any, client: Client, stranger: Clien
         lambda: stranger.webhooks.delete(made.id),
         lambda: stranger.webhooks.test(made.id),
         lambda: stranger.webhooks.deliveries(made.id),
+        lambda: stranger.webhooks.delivery(made.id, delivery),
         lambda: stranger.webhooks.redeliver(made.id, delivery),
     ):
         with pytest.raises(ApiError) as refused:
@@ -148,5 +174,11 @@ def test_the_command_line_adds_lists_tries_and_removes_a_webhook(
     wait(lambda: hone("webhook-log", webhook_id) == [delivery, "delivered", "webhook.test", "", "1", "204"])
     hone("webhook-log", webhook_id, "--again", delivery)
     receiver.wait(2)
+    wait(lambda: client.webhooks.delivery(webhook_id, delivery).status == "delivered")
+    shown = "\t".join(hone("webhook-log", webhook_id, delivery)).splitlines()
+    assert shown[:3] == [f"delivery\t{delivery}", "status\tdelivered", "type\twebhook.test"]
+    attempts = [line.split("\t") for line in shown[4:6]]
+    assert [(number, answer) for number, _, _, answer in attempts] == [("1", "204"), ("2", "204")]
+    assert shown[-1] == receiver.messages[0].body.decode()
     hone("remove-webhook", webhook_id)
     assert webhook_id not in {one.id for one in client.webhooks.list().data}

@@ -83,3 +83,4 @@ def test_killed_between_sending_and_recording_it_sends_again_with_the_same_id(
             break
         time.sleep(0.05)
     assert delivery.attempts == 2 and delivery.delivered_at is not None and delivery.next_at is None
+    assert [entry["attempt"] for entry in delivery.attempt_log] == [2]  # what came of the first nobody knows

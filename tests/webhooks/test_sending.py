@@ -7,7 +7,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
-from datetime import timedelta
+from datetime import datetime, timedelta
 from functools import partial
 from typing import Any
 
@@ -257,7 +257,10 @@ def test_an_endpoint_that_does_not_answer_in_time_has_failed(
     receiver.answer = lambda _: 200 if released.wait(1) else 503
     webhook = add(database, receiver.url)
     cancelled(database, spec())
-    assert until(database, webhook, lambda row: row.error is not None).error == "no answer within 0.3 s"
+    failed = until(database, webhook, lambda row: row.error is not None)
+    [entry] = failed.attempt_log
+    assert entry["error"] == failed.error == "no answer within 0.3 s" and entry["status_code"] is None
+    assert 0.3 <= entry["seconds"] < 3
 
 
 def test_nothing_is_sent_to_a_private_address_unless_the_operator_allows_it(
@@ -296,8 +299,40 @@ def test_a_late_word_of_an_attempt_that_was_given_up_changes_nothing(database: D
         let_time_pass(database)
     for due, status in ((claimed[1], 200), (claimed[0], 500)):
         with database.transaction() as session:
-            webhooks.record(session, due, webhooks.Outcome(status, None))
-    assert taken(log(database, webhook)[0]) and log(database, webhook)[0].next_at is None
+            webhooks.record(session, due, webhooks.Outcome(status, None, 0.5))
+    [delivery] = log(database, webhook)
+    assert taken(delivery) and delivery.next_at is None and delivery.status_code == 200
+    assert [(entry["attempt"], entry["status_code"]) for entry in delivery.attempt_log] == [(1, 500), (2, 200)]
+
+
+def test_every_attempt_is_kept_with_its_answer_newest_last(
+    database: Database, spec: Make, receiver: Any, sender: None
+) -> None:
+    answers = iter([500, 503, 307, 204])
+    receiver.answer = lambda _: next(answers)
+    webhook = add(database, receiver.url)
+    cancelled(database, spec())
+    for status in (500, 503, 307):
+        until(database, webhook, partial(answered, status))
+        let_time_pass(database)
+    kept = until(database, webhook, taken).attempt_log
+    assert [(entry["attempt"], entry["status_code"]) for entry in kept] == [(1, 500), (2, 503), (3, 307), (4, 204)]
+    assert [entry["error"] for entry in kept] == [*(f"answered {n}, not 2xx" for n in (500, 503, 307)), None]
+    begun = [datetime.fromisoformat(entry["at"]).timestamp() for entry in kept]
+    assert begun == sorted(begun) and begun[-1] == pytest.approx(time.time(), abs=10)
+    assert all(0 < entry["seconds"] < 5 for entry in kept)
+
+
+def test_of_very_many_attempts_the_latest_fifty_are_kept(database: Database, spec: Make) -> None:
+    webhook = add(database, "http://127.0.0.1:1/")
+    cancelled(database, spec())
+    for _ in range(51):
+        let_time_pass(database)
+        with database.transaction() as session:
+            [due] = webhooks.claim(session, [], 10)
+            webhooks.record(session, due, webhooks.Outcome(None, "refused", 0.1))
+    [delivery] = log(database, webhook)
+    assert [entry["attempt"] for entry in delivery.attempt_log] == [*range(2, 52)] and delivery.attempts == 51
 
 
 def test_a_job_moves_while_its_webhook_is_being_removed(database: Database, spec: Make) -> None:

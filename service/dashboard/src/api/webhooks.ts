@@ -7,6 +7,7 @@ export type Webhook = components['schemas']['WebhookRead']
 export type WebhookCreated = components['schemas']['WebhookCreated']
 export type WebhookEvent = components['schemas']['WebhookCreate']['events'][number]
 export type Delivery = components['schemas']['DeliveryRead']
+export type Attempt = components['schemas']['DeliveryAttempt']
 
 export interface DeliveryPage {
   deliveries: Delivery[]

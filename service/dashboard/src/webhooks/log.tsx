@@ -5,12 +5,10 @@ import { listDeliveries, redeliver, testWebhook, type Delivery } from '../api/we
 import { usePoll } from '../hooks/usePoll'
 import { useRequest } from '../hooks/useRequest'
 import { useTitle } from '../hooks/useTitle'
-import { ago, moment } from '../lib/format'
 import { href } from '../lib/route'
-import { fate } from '../lib/webhooks'
-import { JobLink } from '../parts/job-link'
 import { Problem } from '../parts/problem'
 import { Title } from '../parts/title'
+import { DeliveryRows } from './delivery'
 
 const SECONDS = 3
 
@@ -39,8 +37,8 @@ export function WebhookLog({ id }: { id: string }) {
         <Found deliveries={data.deliveries} again={(delivery) => void send(() => redeliver(delivery))} />
       )}
       <nav class="pages" aria-label="Pages">
-        {after && <a href={withParams({ after: '' })}>Newest</a>}
-        {data?.next && <a href={withParams({ after: data.next })}>Older</a>}
+        {after && <a href={withParams({ after: '', delivery: '' })}>Newest</a>}
+        {data?.next && <a href={withParams({ after: data.next, delivery: '' })}>Older</a>}
       </nav>
     </main>
   )
@@ -68,28 +66,7 @@ function Found({ deliveries, again }: FoundProps) {
       </thead>
       <tbody>
         {deliveries.map((delivery) => (
-          <tr key={delivery.id}>
-            <td class="name">
-              <b>{delivery.type}</b>
-              <span class="note id">{delivery.id}</span>
-            </td>
-            <td>{delivery.job_id && <JobLink id={delivery.job_id} />}</td>
-            <td class={`why ${delivery.status}`}>{fate(delivery, now)}</td>
-            <td class="number">
-              <time dateTime={delivery.created_at} title={moment(delivery.created_at)}>
-                {ago(delivery.created_at, now)}
-              </time>
-            </td>
-            <td class="number">
-              <button
-                type="button"
-                aria-label={`Send again ${delivery.type} ${delivery.id}`}
-                onClick={() => again(delivery)}
-              >
-                Send again
-              </button>
-            </td>
-          </tr>
+          <DeliveryRows key={delivery.id} delivery={delivery} now={now} again={() => again(delivery)} />
         ))}
       </tbody>
     </table>

@@ -72,8 +72,14 @@ function axes(axis: Axis, colour: (name: string) => string): uPlot.Axis[] {
     axis === 'time'
       ? { ...bottom, values: (_: uPlot, splits: number[]) => splits.map(tick) }
       : { ...bottom, values: (_: uPlot, splits: number[]) => splits.map(String), incrs: WHOLE }
-  const y = { ...look, size: 54, space: 28, values: (_: uPlot, splits: number[]) => splits.map(number) }
+  const y = { ...look, size: width, space: 28, values: (_: uPlot, splits: number[]) => splits.map(number) }
   return [x, y]
+}
+
+/** In pixels: enough for the longest label, and the same for all charts whose labels are short. */
+function width(_: uPlot, labels: string[] | null): number {
+  const longest = Math.max(0, ...(labels ?? []).map((label) => label.length))
+  return Math.max(54, 7 * longest + 8)
 }
 
 /** A wide enough drag is a zoom; the mark that it left goes. */

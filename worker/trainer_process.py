@@ -8,6 +8,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from types import TracebackType
 from typing import IO, Self
@@ -113,7 +114,8 @@ class TrainerProcess:
         for reader in self._readers:
             reader.join(GRACE_SECONDS)
         if self._process.stdin:
-            self._process.stdin.close()
+            with suppress(BrokenPipeError):  # something was said to it that it did not live to read
+                self._process.stdin.close()
 
     def __enter__(self) -> Self:
         return self

@@ -192,6 +192,15 @@ def test_a_frozen_trainer_is_killed_and_its_job_runs_again(start: Callable[..., 
     assert (job.status, job.restarts) == (JobStatus.QUEUED, 1) and not run.trainer.alive
 
 
+def test_a_trainer_that_dies_while_it_is_told_something_is_tidied_up_all_the_same() -> None:
+    with TrainerProcess() as trainer:
+        os.kill(trainer.pid, signal.SIGKILL)
+        while trainer.alive:
+            time.sleep(0.01)
+        trainer.ask("pause")
+    assert trainer.ending() == "the trainer was killed by SIGKILL"
+
+
 def test_a_cancel_wins_over_a_pause(start: Callable[..., Run]) -> None:
     run = start(steps=LONG)
     run.until(begun)

@@ -31,7 +31,7 @@ demo: setup page  ## train a tiny model on this machine: SFT, then GRPO and PPO 
 
 test: lint page peers chromium  ## run everything there is
 	$(NPM) test
-	$(BIN)/pytest --numprocesses $(TESTERS) --dist loadgroup
+	$(BIN)/pytest --numprocesses $(TESTERS) --dist loadscope --no-loadscope-reorder
 
 lint: setup  ## check style, types and import rules
 	$(BIN)/ruff check .

@@ -125,7 +125,7 @@ def test_a_full_storage_fails_the_job_with_the_reason_and_the_service_goes_on(
         data_dir, STORAGE_URL=str(small_disk), HONE_SPARE_TRAINER="false", HONE_STORAGE_PATIENCE_SECONDS="1"
     )
     try:
-        job = server.wait(server.submit(steps=2)["id"])
+        job = server.wait(server.submit(steps=2, max_restarts=1)["id"])
         assert job["status"] == "failed" and job["failure"]["category"] == "infra"
         assert "No space left on device" in job["failure"]["message"] and "keep_last" in job["failure"]["hint"]
         with server.client() as http:

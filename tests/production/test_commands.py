@@ -101,7 +101,7 @@ class Stack:
     def _environment(self, name: str) -> dict[str, str]:
         programs = f"{Path(sys.executable).parent}:{os.environ['PATH']}"
         given = {variable: self._here(name, text) for variable, text in self.services[name]["environment"].items()}
-        return {"PATH": programs, "HOME": str(self._private(name)), "OMP_NUM_THREADS": "1"} | given
+        return {"PATH": programs, "HOME": str(self.private(name)), "OMP_NUM_THREADS": "1"} | given
 
     def _here(self, name: str, text: str) -> str:
         """A path, host or port of a container, on this machine."""
@@ -111,14 +111,15 @@ class Stack:
             "@redis:6379/": f"@127.0.0.1:{broker}/",
             "/storage": str(self.folder / "storage"),
             "/models": str(self.folder / "models"),
-            "/scratch": str(self._private(name)),
+            "/scratch": str(self.private(name)),
             "0.0.0.0": "127.0.0.1",
         }
         for there, replacement in here.items():
             text = text.replace(there, replacement)
         return str(self.port) if text == "8000" else text.replace("127.0.0.1:8000", f"127.0.0.1:{self.port}")
 
-    def _private(self, name: str) -> Path:
+    def private(self, name: str) -> Path:
+        """The scratch space of a service's container."""
         scratch = self.folder / f"scratch-{name}"
         scratch.mkdir(exist_ok=True)
         return scratch
@@ -193,7 +194,7 @@ def test_the_services_of_the_compose_file_take_a_job_from_http_to_its_end_and_st
 
 @pytest.mark.parametrize("name", ["dispatcher", "worker"])
 def test_a_service_that_has_done_nothing_for_long_is_not_healthy(stack: Stack, name: str) -> None:
-    beat = stack.folder / f"scratch-{name}" / f"{name}.beat"
+    beat = stack.private(name) / f"{name}.beat"
     beat.touch()
     assert stack.healthy(name)
     os.utime(beat, (time.time() - 120,) * 2)

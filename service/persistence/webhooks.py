@@ -129,6 +129,8 @@ class Due:
     payload: dict[str, Any]
     attempt: int
     at: datetime
+    until: datetime
+    """The end of the claim: the row says so as long as nothing else was wanted of the delivery."""
 
 
 @dataclass(frozen=True)
@@ -161,20 +163,22 @@ def claim(session: Session, busy: Collection[str], limit: int) -> list[Due]:
     claimed = []
     for row, webhook, now in session.execute(query):
         row.attempts += 1
-        row.next_at = func.now() + timedelta(seconds=CLAIM_SECONDS)
-        claimed.append(Due(row.id, webhook.id, webhook.url, webhook.secret, row.payload, row.attempts, now))
+        row.next_at = until = now + timedelta(seconds=CLAIM_SECONDS)
+        claimed.append(Due(row.id, webhook.id, webhook.url, webhook.secret, row.payload, row.attempts, now, until))
     return claimed
 
 
 def record(session: Session, due: Due, outcome: Outcome) -> None:
-    """Log what came of an attempt. It is what became of the delivery, too, unless a later one was begun meanwhile."""
+    """Log what came of an attempt. It is what became of the delivery, too, unless a later one was begun, or asked for,
+    meanwhile.
+    """
     if outcome.status_code == GONE:
         session.execute(update(Webhook).where(Webhook.id == due.webhook_id).values(enabled=False))
     row = session.get(Delivery, due.id, with_for_update=True, populate_existing=True)
     if row is None:
         return
     row.attempt_log = _logged(row.attempt_log, due, outcome)
-    if row.attempts == due.attempt:
+    if row.attempts == due.attempt and row.next_at == due.until:
         _settle(session, row, outcome)
 
 

@@ -294,15 +294,32 @@ def test_a_late_word_of_an_attempt_that_was_given_up_changes_nothing(database: D
     cancelled(database, spec())
     claimed = []
     for _ in range(2):
+        let_time_pass(database)
         with database.transaction() as session:
             claimed += webhooks.claim(session, [], 10)
-        let_time_pass(database)
     for due, status in ((claimed[1], 200), (claimed[0], 500)):
         with database.transaction() as session:
             webhooks.record(session, due, webhooks.Outcome(status, None, 0.5))
     [delivery] = log(database, webhook)
     assert taken(delivery) and delivery.next_at is None and delivery.status_code == 200
     assert [(entry["attempt"], entry["status_code"]) for entry in delivery.attempt_log] == [(1, 500), (2, 200)]
+
+
+def test_to_send_one_again_that_is_being_sent_sends_it_again_afterwards(database: Database, spec: Make) -> None:
+    webhook = add(database, "http://127.0.0.1:9/")
+    cancelled(database, spec())
+    with database.transaction() as session:
+        [first] = webhooks.claim(session, [], 10)
+    with database.transaction() as session:
+        webhooks.again(session, webhooks.delivery(session, webhook.id, first.id))
+    with database.transaction() as session:
+        webhooks.record(session, first, webhooks.Outcome(204, None, 0.5))
+    with database.transaction() as session:
+        [second] = webhooks.claim(session, [], 10)
+        webhooks.record(session, second, webhooks.Outcome(204, None, 0.5))
+    (delivery,) = log(database, webhook)
+    assert taken(delivery) and delivery.next_at is None and delivery.attempts == 2
+    assert [entry["attempt"] for entry in delivery.attempt_log] == [1, 2]
 
 
 def test_every_attempt_is_kept_with_its_answer_newest_last(

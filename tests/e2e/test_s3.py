@@ -72,4 +72,4 @@ def test_a_killed_job_goes_on_from_s3_and_what_it_made_is_downloaded_and_deleted
         assert http.delete(path).status_code == 204
         stored = fsspec.filesystem("s3", use_listings_cache=False)
         place = f"{url.removeprefix('s3://')}/checkpoints/{job['id']}/step-{STEPS}-attempt-2"
-        server.wait(job["id"], until=lambda _: not stored.exists(place), seconds=20)
+        server.wait(job["id"], until=lambda _: not stored.exists(place), seconds=60)

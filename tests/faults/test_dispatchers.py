@@ -58,7 +58,7 @@ class Dispatchers:
         for process in self.running.values():
             process.send_signal(signal.SIGCONT)
             process.send_signal(signal.SIGTERM)
-            process.wait(20)
+            process.wait(60)
 
 
 def until(seconds: float, holds: Callable[[], Any]) -> float:

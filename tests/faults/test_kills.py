@@ -106,7 +106,7 @@ def test_a_killed_api_and_dispatcher_come_back(server: Any) -> None:
     for words in ("service.app:create_app", "service.dispatcher"):
         (pid,) = children(server.process.pid, words)
         os.kill(pid, signal.SIGKILL)
-    deadline = time.monotonic() + 30
+    deadline = time.monotonic() + 60
     while time.monotonic() < deadline:
         try:
             job = server.submit(steps=2)

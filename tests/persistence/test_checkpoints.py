@@ -167,7 +167,7 @@ def test_a_newer_checkpoint_waits_for_a_job_that_is_deciding(database: Database,
         thread.start()
         thread.join(0.5)
         assert thread.is_alive()
-    thread.join(10)
+    thread.join(60)
     assert left == [5, 4]
 
 
@@ -186,7 +186,7 @@ def test_a_job_that_decides_while_a_checkpoint_goes_takes_another(database: Data
         thread.start()
         thread.join(0.5)
         assert thread.is_alive()
-    thread.join(10)
+    thread.join(60)
     assert decided == [3]
 
 

@@ -164,7 +164,7 @@ def test_a_migration_lets_the_service_pass_while_it_waits_for_a_table(empty: str
 
 
 def wait_until_locked(engine: Engine) -> None:
-    deadline = time.monotonic() + 20
+    deadline = time.monotonic() + 60
     with engine.connect() as connection:
         while not connection.scalar(text("SELECT count(*) FROM pg_locks WHERE NOT granted")):
             assert time.monotonic() < deadline

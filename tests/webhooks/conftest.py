@@ -42,7 +42,7 @@ class Receiver:
     answer: Callable[[Message], int] = accept
     messages: list[Message] = field(default_factory=list)
 
-    def wait(self, count: int, seconds: float = 10) -> list[Message]:
+    def wait(self, count: int, seconds: float = 60) -> list[Message]:
         """The messages, once there are so many."""
         deadline = time.monotonic() + seconds
         while len(self.messages) < count:

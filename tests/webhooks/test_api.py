@@ -29,7 +29,7 @@ def stranger(server: Any) -> Iterator[Client]:
         yield made
 
 
-def wait(holds: Callable[[], Any], seconds: float = 10) -> Any:
+def wait(holds: Callable[[], Any], seconds: float = 60) -> Any:
     deadline = time.monotonic() + seconds
     while not (found := holds()):
         assert time.monotonic() < deadline

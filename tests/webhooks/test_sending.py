@@ -43,7 +43,7 @@ def sending(servers: Servers, *, private: bool = True) -> Iterator[None]:
         yield
     finally:
         stop.set()
-        thread.join(20)
+        thread.join(60)
         database.close()
         assert not thread.is_alive()
 
@@ -81,7 +81,7 @@ def log(database: Database, webhook: Webhook) -> list[Delivery]:
         return webhooks.log(session, webhook.id, None, 100)
 
 
-def until(database: Database, webhook: Webhook, holds: Callable[[Delivery], bool], seconds: float = 10) -> Delivery:
+def until(database: Database, webhook: Webhook, holds: Callable[[Delivery], bool], seconds: float = 60) -> Delivery:
     """The newest delivery, once that holds."""
     deadline = time.monotonic() + seconds
     while not holds(newest := log(database, webhook)[0]):
@@ -367,7 +367,7 @@ def test_a_job_moves_while_its_webhook_is_being_removed(database: Database, spec
         session.flush()
         moving.start()
         time.sleep(0.3)
-    moving.join(10)
+    moving.join(60)
     with database.transaction() as session:
         assert jobs.get(session, job_id, "ada").status == "cancelled"
         assert session.scalar(select(func.count()).select_from(Delivery)) == 0

@@ -53,7 +53,7 @@ def test_a_full_disk_is_told_of_and_waited_for(bench: Any, claim: Claim, full_di
     manifest.verify(folder)
     assert storage.below("checkpoints/" + claim.job_id) == [] and steps(bench, claim.job_id) == []
     (full_disk / "ballast").unlink()
-    thread.join(20)
+    thread.join(60)
     first, last = bench.warnings(claim.job_id)
     assert "cannot be stored: [Errno 28] No space left on device" in first and "stored now" in last
     assert steps(bench, claim.job_id) == [1] and storage.below("partial") == []
@@ -84,7 +84,7 @@ def test_a_job_that_is_cancelled_while_the_storage_fails_does_not_wait_for_it(
         time.sleep(0.05)
     with bench.database.transaction() as session:
         commands.cancel(session, "ada", claim.job_id)
-    thread.join(10)
+    thread.join(60)
     assert heard == [JobStatus.CANCELLING] and steps(bench, claim.job_id) == []
 
 

@@ -70,7 +70,7 @@ def ticks(pid: int) -> int:
     return int((status(pid) or ["0"] * 13)[11])
 
 
-def eventually(condition: Callable[[], bool], seconds: float = 20.0) -> bool:
+def eventually(condition: Callable[[], bool], seconds: float = 60.0) -> bool:
     end = time.monotonic() + seconds
     while not condition() and time.monotonic() < end:
         time.sleep(0.02)

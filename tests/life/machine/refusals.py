@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 from machine.model import BAD, ENDED, LEADS, Job, Jobs, Spec
 
-MOST_WAITING = {"bob": 3}
+MOST_WAITING = {"bob": 2}
 """How many jobs of an owner's key may wait."""
 
 

@@ -6,13 +6,13 @@ from typing import Any
 from hypothesis.stateful import initialize
 
 from machine import refusals
-from machine.model import ENDED, LEADS, Job, Spec
+from machine.model import BAD, ENDED, LEADS, Job, Spec
 from machine.refusals import NOT_YOURS, Refusal
 from machine.world import World
 
 TINY = {"algorithm": {"type": "sft", "batch_size": 4}, "dataset": {"source": "linear-algebra"}, "steps": 1000}
-OWNERS = ["ada", "ada", "bob"]
-WISHES = ["pause", "pause", "resume", "cancel", "cancel", "retry", "clone", "urge", "delete", "meddle"]
+OWNERS = ["ada", "bob"]
+WISHES = ["pause", "pause", "resume", "cancel", "cancel", "retry", "clone", "urge", "delete", "delete", "meddle"]
 REPEATED = ["never", "by its key", "by its count"]
 """How a client that got no answer says that it asks again: with an Idempotency-Key, or as OpenAI's SDKs do."""
 
@@ -39,10 +39,12 @@ class Users(World):
             self._submit(Job(owner, Spec(priority)), "never")
 
     def submit(self) -> None:
-        parent = self.choose([None, None, *self.jobs])
-        reads = parent is not None and self.choose([True, False])
+        owner = self.choose(OWNERS)
+        own = [job.id for job in self.jobs.values() if job.owner == owner and job.status not in BAD]
+        parent = self.choose([None, *3 * own, *self.jobs])
+        reads = parent is not None and self.choose([False, True])
         spec = Spec(self.choose(range(3)), self.choose(range(3)), parent, reads)
-        self._submit(Job(self.choose(OWNERS), spec), self.choose(REPEATED))
+        self._submit(Job(owner, spec), self.choose(REPEATED))
 
     def _submit(self, job: Job, repeated: str) -> None:
         self._make(job, "/v1/jobs", document(job.spec), refusals.of_a_new_job(self.jobs, job.owner, job.spec), repeated)

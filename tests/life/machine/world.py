@@ -21,13 +21,13 @@ WORKER = "worker"
 T = TypeVar("T")
 HAPPENINGS = [
     *10 * ["work"],
-    *3 * ["claim"],
-    *8 * ["ask"],
+    *2 * ["claim"],
+    *9 * ["ask"],
     *2 * ["ask_again"],
     *3 * ["ask_for_a_checkpoint"],
-    *4 * ["submit"],
+    *5 * ["submit"],
     *3 * ["a_lease_runs_out"],
-    *2 * ["orphans_end"],
+    "orphans_end",
     *4 * ["bells_are_sent"],
     "time_passes",
 ]

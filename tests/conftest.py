@@ -30,6 +30,7 @@ START_SECONDS = 90
 SHARING = {"browser", "faults", "embedded", "production", "docs"}
 """Folders whose tests share what takes long to start: one process runs them."""
 Until = Callable[[dict[str, Any]], bool]
+pytest.register_assert_rewrite("machine")  # its assertions tell what differs, as those of tests do
 
 
 def together(path: Path) -> str:

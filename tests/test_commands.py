@@ -118,6 +118,24 @@ def test_a_job_whose_worker_dies_while_it_pauses_is_paused(database: Database, s
     assert status(database, job_id) == JobStatus.PAUSED
 
 
+def test_resuming_a_job_that_waits_for_its_next_try_is_told_and_rings(database: Database, spec: Make) -> None:
+    job_id = submit(database, spec())
+    with database.transaction() as session:
+        for _ in range(4):  # the next try is in 8 seconds
+            session.execute(update(Job).values(not_before=None))
+            leases.lose(session, run(session), Failure(category="lost", message="gone"))
+    with database.transaction() as session:
+        session.execute(delete(Outbox))
+        assert claims.claim(session, "worker-1", 0, lease_seconds=30) is None
+        before = jobs.version(session, job_id, "ada")
+    with database.transaction() as session:
+        commands.resume(session, "ada", job_id)
+    with database.transaction() as session:
+        assert jobs.version(session, job_id, "ada") != before
+        assert [bell["job_id"] for bell in session.scalars(select(Outbox.payload))] == [job_id]
+        assert run(session).restarts == 0
+
+
 def test_a_retry_goes_on_where_the_failed_job_had_come_to(database: Database, spec: Make) -> None:
     job_id = submit(database, spec(steps=5))
     came_to_nothing(database, steps=4, saved=3)

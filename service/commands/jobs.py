@@ -4,7 +4,7 @@ from typing import Any
 
 from service.domain.errors import Conflict, IllegalMove
 from service.domain.jobs import TERMINAL, JobEvent, JobStatus
-from service.persistence import checkpoints, events, jobs
+from service.persistence import checkpoints, events, jobs, outbox
 from service.persistence.database import Session
 from service.persistence.tables import Job
 
@@ -20,9 +20,14 @@ def pause(session: Session, owner: str | None, job_id: str) -> Job:
 
 
 def resume(session: Session, owner: str | None, job_id: str) -> Job:
-    """Put a paused job back into the queue. Asking twice is fine."""
+    """Put a paused job back into the queue. One that waits there for its next try need not wait any longer: somebody
+    has looked. Asking twice is fine.
+    """
     job = _ask(session, owner, job_id, JobEvent.RESUME, JobStatus.QUEUED)
-    job.not_before, job.restarts = None, 0  # somebody has looked: no reason to wait any longer
+    if job.restarts:
+        job.not_before, job.restarts = None, 0
+        events.add(session, job, "log", {"stream": "hone", "line": "resumed: it is tried again without waiting"})
+        outbox.add(session, outbox.TRAIN, {"job_id": job.id})
     return job
 
 

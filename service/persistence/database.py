@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
-from sqlalchemy import Engine, create_engine, event, text
+from sqlalchemy import Connection, Engine, create_engine, event, text
 from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError
 from sqlalchemy.orm import Session
 
@@ -101,6 +101,14 @@ def _limit_stalls(engine: Engine, seconds: float) -> None:
     def limit(connection: Any, _: object) -> None:
         connection.execute(f"SET idle_in_transaction_session_timeout = {int(seconds * 1000)}")
         connection.commit()
+
+    @event.listens_for(engine, "after_cursor_execute")
+    def start_the_clock(
+        connection: Connection, _cursor: object, _statement: str, _parameters: object, _context: object, many: bool
+    ) -> None:
+        """For many rows psycopg ends with a Flush, at which PostgreSQL stops its clock until the next statement."""
+        if many:
+            connection.exec_driver_sql("SELECT 1")
 
 
 def with_driver(url: str) -> str:

@@ -11,8 +11,8 @@ from service.domain.errors import Unavailable
 from service.domain.jobs import JobEvent
 from service.domain.specs import JobSpec
 from service.embedded import Servers
-from service.persistence import claims, clock, jobs, leases
-from service.persistence.database import Database
+from service.persistence import claims, clock, jobs, leases, samples
+from service.persistence.database import Database, Session
 from service.persistence.tables import Job, Key
 
 Make = Callable[..., JobSpec]
@@ -117,13 +117,32 @@ def test_running_time_adds_up_over_attempts(database: Database, spec: Make) -> N
         assert session.get_one(Job, job_id).attempt_started_at is None
 
 
+def nothing(session: Session, job_id: str) -> None:
+    """As soon as it has its first lock."""
+
+
+def many_rows(session: Session, job_id: str) -> None:
+    """Which the driver sends in another way."""
+    sample: dict[str, object] = {
+        "split": "train",
+        "prompt": "",
+        "response": "",
+        "answer": None,
+        "reward": 0.0,
+        "rewards": {},
+    }
+    samples.add(session, job_id, 1, [sample | {"tokens": 1, "truncated": False}] * 3)
+
+
+@pytest.mark.parametrize("write", [nothing, many_rows])
 def test_a_worker_that_freezes_inside_of_a_transaction_loses_its_locks(
-    database: Database, embedded: Servers, spec: Make
+    database: Database, embedded: Servers, spec: Make, write: Callable[[Session, str], None]
 ) -> None:
     job_id = submit(database, spec())
     worker = Database(embedded.database_url, stall_seconds=0.2)
     with pytest.raises(Unavailable), worker.transaction() as frozen:
-        jobs.get(frozen, job_id, None, lock=True)  # as soon as it has its first lock
+        jobs.get(frozen, job_id, None, lock=True)
+        write(frozen, job_id)
         time.sleep(1)
         with database.transaction() as session:
             other = claims.claim(session, "worker-2", 0, lease_seconds=30)

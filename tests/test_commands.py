@@ -169,6 +169,59 @@ def test_a_retry_that_is_sent_twice_makes_one_job(database: Database, spec: Make
         assert session.scalar(select(func.count()).select_from(Checkpoint)) == 2
 
 
+def clone_with_more_steps(session: Session, by: Requester, job_id: str) -> Job:
+    return commands.clone(session, by, job_id, "ada", [], {"steps": 7})
+
+
+def retried(session: Session, by: Requester, job_id: str) -> Job:
+    return commands.retry(session, by, job_id, "ada", [])
+
+
+@pytest.mark.parametrize("again", [retried, clone_with_more_steps])
+def test_a_request_that_is_repeated_after_its_job_was_deleted_finds_what_it_made(
+    database: Database, spec: Make, again: Callable[..., Job]
+) -> None:
+    by = Requester("ada", idempotency_key="again")
+    job_id = submit(database, spec())
+    came_to_nothing(database, steps=2, saved=1)
+    with database.transaction() as session:
+        made = again(session, by, job_id).id
+    with database.transaction() as session:
+        commands.delete(session, "ada", job_id)
+    with database.transaction() as session:
+        assert again(session, by, job_id).id == made
+        with pytest.raises(Conflict, match="from another request"):
+            commands.clone(session, by, job_id, "ada", [], {"steps": 8})
+        with pytest.raises(NotFound):
+            again(session, ADA, job_id)
+
+
+@pytest.mark.parametrize("again", [retried, clone_with_more_steps])
+def test_the_same_request_for_another_of_a_job_twice_at_the_same_time_makes_one(
+    database: Database, spec: Make, again: Callable[..., Job]
+) -> None:
+    by = Requester("ada", idempotency_key="again")
+    job_id = submit(database, spec())
+    came_to_nothing(database, steps=2, saved=1)
+    made: list[str] = []
+
+    def second() -> None:
+        with database.transaction() as session:
+            made.append(again(session, by, job_id).id)
+
+    waiting = threading.Thread(target=second)
+    with database.transaction() as session:
+        first = again(session, by, job_id).id
+        waiting.start()
+        waiting.join(0.3)
+        assert waiting.is_alive()
+    waiting.join(60)
+    assert made == [first]
+    with database.transaction() as session:
+        copied = 1 if again is retried else 0
+        assert session.scalar(select(func.count()).select_from(Checkpoint)) == 1 + copied
+
+
 def test_a_clone_runs_the_spec_again_with_changes(database: Database, spec: Make) -> None:
     job_id = submit(database, spec(tags={"team": "a"}, name="first"))
     with database.transaction() as session:

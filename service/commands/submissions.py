@@ -1,6 +1,7 @@
 """New jobs: submitted, or made again from an earlier one. The same request twice makes one job."""
 
 import hashlib
+import json
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -31,57 +32,21 @@ class Requester:
 
 def submit(session: Session, by: Requester, spec: JobSpec, model_roots: list[Path]) -> Job:
     """Record a job and the bell that will start it: both exist, or neither. The same request twice makes one job."""
-    request_hash = _hash(spec)
-    earlier = _earlier(session, by, request_hash)
-    if earlier is not None:
-        return _same(earlier, request_hash)
-    return _add(session, by, spec, model_roots, request_hash)
-
-
-def _earlier(session: Session, by: Requester, request_hash: str) -> Job | None:
-    """The job that an earlier try of this request made. Without a key it is one of the same spec, which would give the
-    same weights anyway.
-    """
-    if by.idempotency_key is not None:
-        return jobs.by_idempotency_key(session, by.owner, by.idempotency_key)
-    jobs.wait_for_the_same(session, by.owner, request_hash)  # an earlier try may still be on its way
-    return jobs.by_request_hash(session, by.owner, request_hash) if by.repeated else None
-
-
-def _same(earlier: Job, request_hash: str) -> Job:
-    if earlier.request_hash == request_hash:
-        return earlier
-    raise Conflict(
-        f"this Idempotency-Key already made job {earlier.id} from another spec; use a new key",
-        param="Idempotency-Key",
-        code="idempotency_key_reused",
-    )
-
-
-def _hash(spec: JobSpec) -> str:
-    return hashlib.sha256(spec.model_dump_json().encode()).hexdigest()
-
-
-def _add(session: Session, by: Requester, spec: JobSpec, roots: list[Path], request_hash: str, **origin: str) -> Job:
-    _check_room_in_queue(session, by)
-    check(session, by.owner, spec, roots)
-    made = jobs.Origin(by.idempotency_key, request_hash, by.key_id, **origin)
-    job = jobs.add(session, by.owner, spec, made)
-    if job is None:  # the same request came twice at the same time, and the other was faster
-        earlier = _earlier(session, by, request_hash)
-        assert earlier is not None
-        return _same(earlier, request_hash)
-    failpoint("submit.written")
-    return job
+    request_hash = _hash(spec.model_dump_json())
+    return _earlier(session, by, request_hash) or _add(session, by, spec, model_roots, request_hash)[0]
 
 
 def retry(session: Session, by: Requester, job_id: str, sees: str | None, roots: list[Path]) -> Job:
     """A new job of the same spec, which goes on from where the failed or cancelled one has come to."""
+    request_hash = _hash(f"retry {job_id}")
+    made = _earlier(session, by, request_hash)  # first: that job may have been deleted meanwhile
+    if made is not None:
+        return made
     earlier = jobs.get(session, job_id, sees, lock=True)
     if earlier.status not in (JobStatus.FAILED, JobStatus.CANCELLED):
         raise IllegalMove(f"cannot retry a {earlier.status} job; clone it to run its spec again")
     spec = JobSpec.model_validate(earlier.spec)
-    made, new = _again(session, by, spec, roots, retry_of=earlier.id)
+    made, new = _add(session, by, spec, roots, request_hash, retry_of=earlier.id)
     if new:
         jobs.inherit(session, made, earlier)
     return made
@@ -91,18 +56,53 @@ def clone(
     session: Session, by: Requester, job_id: str, sees: str | None, roots: list[Path], changes: dict[str, Any]
 ) -> Job:
     """A new job, from the start, of the same spec with `changes` merged into it (RFC 7396: null removes a field)."""
+    request_hash = _hash(f"clone {job_id} {json.dumps(changes, sort_keys=True)}")
+    made = _earlier(session, by, request_hash)
+    if made is not None:
+        return made
     earlier = jobs.get(session, job_id, sees)
     spec = JobSpec.model_validate(merged(earlier.spec, changes))
-    return _again(session, by, spec, roots, clone_of=earlier.id)[0]
+    return _add(session, by, spec, roots, request_hash, clone_of=earlier.id)[0]
 
 
-def _again(session: Session, by: Requester, spec: JobSpec, roots: list[Path], **origin: str) -> tuple[Job, bool]:
-    """A job made from another, and whether it was made now."""
-    request_hash = hashlib.sha256(f"{origin}{_hash(spec)}".encode()).hexdigest()
-    found = _earlier(session, by, request_hash)
-    if found is not None:
-        return _same(found, request_hash), False
-    return _add(session, by, spec, roots, request_hash, **origin), True
+def _hash(request: str) -> str:
+    return hashlib.sha256(request.encode()).hexdigest()
+
+
+def _earlier(session: Session, by: Requester, request_hash: str) -> Job | None:
+    """The job that an earlier try of this request made. Without a key it is one of the same request, which would give
+    the same weights anyway. Conflict when the key made another.
+    """
+    if by.idempotency_key is not None:
+        found = jobs.by_idempotency_key(session, by.owner, by.idempotency_key)
+        return found and _same(found, request_hash)
+    jobs.wait_for_the_same(session, by.owner, request_hash)  # an earlier try may still be on its way
+    return jobs.by_request_hash(session, by.owner, request_hash) if by.repeated else None
+
+
+def _same(earlier: Job, request_hash: str) -> Job:
+    if earlier.request_hash == request_hash:
+        return earlier
+    raise Conflict(
+        f"this Idempotency-Key already made job {earlier.id} from another request; use a new key",
+        param="Idempotency-Key",
+        code="idempotency_key_reused",
+    )
+
+
+def _add(
+    session: Session, by: Requester, spec: JobSpec, roots: list[Path], request_hash: str, **origin: str
+) -> tuple[Job, bool]:
+    """The job, and whether it was made now."""
+    _check_room_in_queue(session, by)
+    check(session, by.owner, spec, roots)
+    job = jobs.add(session, by.owner, spec, jobs.Origin(by.idempotency_key, request_hash, by.key_id, **origin))
+    if job is None:  # the same request came twice at the same time, and the other was faster
+        found = _earlier(session, by, request_hash)
+        assert found is not None
+        return found, False
+    failpoint("submit.written")
+    return job, True
 
 
 def _check_room_in_queue(session: Session, by: Requester) -> None:

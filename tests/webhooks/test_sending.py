@@ -114,7 +114,7 @@ def test_the_end_of_a_job_is_told_within_a_second_and_in_openais_words(
     [message] = receiver.wait(1)
     assert message.at - started < 1
     payload = message.payload
-    assert payload.pop("id").startswith("evt_") and abs(payload.pop("created_at") - time.time()) < 10
+    assert payload.pop("id").startswith("evt_") and abs(payload.pop("created_at") - time.time()) < 120
     assert payload == {"object": "event", "type": "fine_tuning.job.cancelled", "data": {"id": job_id}}
     assert message.headers["content-type"] == "application/json"
 

@@ -1,7 +1,9 @@
 """From a claimed row to what its trainer must know: everything as local paths, every checkpoint verified."""
 
 import errno
+from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -14,8 +16,8 @@ from service.domain.models import local_directory
 from service.domain.specs import JOB_MODEL, JobSpec
 from service.failpoints import failpoint
 from service.persistence import checkpoints, events, files, jobs, leases
-from service.persistence.database import Database
-from service.persistence.tables import Checkpoint
+from service.persistence.database import Database, Session
+from service.persistence.tables import Checkpoint, Job
 from service.storage import Storage, Watch
 from worker import lease
 from worker.scratch import Scratch
@@ -25,6 +27,8 @@ from worker.training.manifest import Damaged
 
 log = logs.get(__name__)
 LEASE_SECONDS = 30.0
+Hold = Callable[[Session], Job]
+"""The job, locked and its lease renewed; LeaseLost if it is no longer ours."""
 DAMAGED_HINT = "name another checkpoint of that job, or train it again"
 STORAGE_HINT = "look at the storage (STORAGE_URL) and at the space in the worker's data directory (HONE_DATA_DIR)"
 
@@ -60,20 +64,20 @@ def prepare(
 
     To fetch a model may take minutes: `unwanted` is asked all the while; LeaseLost once it has ended the attempt.
     """
+    hold = partial(leases.hold, job_id=claim.job_id, attempt=claim.attempt, lease_seconds=lease_seconds)
     try:
         scratch.open()
         with lease.renewed(database, claim.job_id, claim.attempt, lease_seconds, unwanted) as watch:
-            assignment = _Preparation(claim, database, storage, scratch, model_roots, watch).assignment()
+            assignment = _Preparation(claim, database, storage, scratch, model_roots, hold, watch).assignment()
             failpoint("assignment.prepared")
         return assignment
     except (Invalid, NotFound) as error:
-        _fail(claim, database, Failure(category="user", message=error.message))
+        _fail(hold, database, Failure(category="user", message=error.message))
     except Damaged as error:
-        _fail(claim, database, _infra(error, DAMAGED_HINT))
+        _fail(hold, database, _infra(error, DAMAGED_HINT))
     except OSError as error:
         with database.transaction() as session:
-            job = leases.hold(session, claim.job_id, claim.attempt, LEASE_SECONDS)
-            leases.give_up(session, job, _infra(error, STORAGE_HINT))
+            leases.give_up(session, hold(session), _infra(error, STORAGE_HINT))
     return None
 
 
@@ -91,6 +95,7 @@ class _Preparation:
         storage: Storage,
         scratch: Scratch,
         model_roots: list[Path],
+        hold: Hold,
         watch: Watch,
     ) -> None:
         self._claim = claim
@@ -98,6 +103,7 @@ class _Preparation:
         self._storage = storage
         self._scratch = scratch
         self._roots = model_roots
+        self._hold = hold
         self._watch = watch
         self._spec = JobSpec.model_validate(claim.spec)
 
@@ -159,7 +165,7 @@ class _Preparation:
     def _pass_over(self, row: Checkpoint, error: Damaged) -> None:
         """In one transaction: nothing starts from it any more, and what was reported beyond the one before it goes."""
         with self._database.transaction() as session:
-            job = leases.hold(session, self._claim.job_id, self._claim.attempt, LEASE_SECONDS)
+            job = self._hold(session)
             checkpoints.mark_damaged(session, row.id)
             leases.rewind(session, job)
             before = checkpoints.choose(session, job.id, "latest")
@@ -172,7 +178,7 @@ class _Preparation:
         if match is None:
             return str(local_directory(name, self._roots) or name)
         with self._database.transaction() as session:
-            job = leases.hold(session, self._claim.job_id, self._claim.attempt, LEASE_SECONDS)
+            job = self._hold(session)
             row = checkpoints.origin(session, job, name)
         if row is None:
             which = match["which"] or "latest"
@@ -207,7 +213,6 @@ def _warning(line: str) -> dict[str, str]:
     return {"stream": "hone", "line": line, "level": "warning"}
 
 
-def _fail(claim: Claim, database: Database, failure: Failure) -> None:
+def _fail(hold: Hold, database: Database, failure: Failure) -> None:
     with database.transaction() as session:
-        job = leases.hold(session, claim.job_id, claim.attempt, LEASE_SECONDS)
-        jobs.fail(session, job, failure)
+        jobs.fail(session, hold(session), failure)

@@ -10,7 +10,7 @@ import pytest
 
 from service.domain.jobs import JobEvent
 from service.domain.specs import JobSpec
-from service.persistence import checkpoints, jobs, metrics
+from service.persistence import checkpoints, clock, jobs, metrics
 from service.persistence.tables import Checkpoint
 from service.storage import Storage
 from worker.assignment import Claim, prepare
@@ -142,6 +142,19 @@ def test_a_model_of_another_job_is_verified_and_named_when_it_is_damaged(
     assert told["category"] == "infra" and f"checkpoint step-2 of job {claim.job_id} is damaged" in told["message"]
     assert "model.safetensors" in told["message"] and damaged(bench, claim.job_id) == [2]
     assert bench.warnings(claim.job_id)[-1].endswith(f"found when job {child.job_id} started from it")
+
+
+@pytest.mark.parametrize("broken", [False, True])
+def test_looking_at_checkpoints_does_not_shorten_a_long_lease(
+    bench: Any, child: Claim, scratch: Scratch, broken: bool
+) -> None:
+    if broken:
+        bench.stored(child, 1)
+        flip(weights(bench, bench.stored(child, 2)))
+    assert prepare(child, bench.database, bench.storage, scratch, [], 3600) is not None
+    with bench.database.transaction() as session:
+        ends = jobs.get(session, child.job_id, None).lease_expires_at
+        assert ends is not None and (ends - clock.now(session)).total_seconds() > 1800
 
 
 def test_every_attempt_starts_from_the_same_checkpoint_of_its_parent(

@@ -19,7 +19,6 @@ class Message:
     path: str
     headers: dict[str, str]
     body: bytes
-    at: float
 
     @property
     def id(self) -> str:
@@ -59,7 +58,7 @@ def receiving() -> Iterator[Receiver]:
         def do_POST(self) -> None:
             body = self.rfile.read(int(self.headers["content-length"]))
             headers = {name.lower(): value for name, value in self.headers.items()}
-            message = Message(self.path, headers, body, time.monotonic())
+            message = Message(self.path, headers, body)
             received.messages.append(message)
             try:
                 self.send_response(received.answer(message))

@@ -11,12 +11,14 @@ RUN python -m venv /opt/hone
 ENV PATH=/opt/hone/bin:$PATH PYTHONUNBUFFERED=1
 WORKDIR /app
 COPY pyproject.toml requirements.lock README.md ./
-# The source is not there yet: two empty folders stand for it.
-RUN mkdir service worker \
- && pip install --no-cache-dir ${TORCH_INDEX:+--extra-index-url "$TORCH_INDEX"} --constraint requirements.lock ".[s3]"
+# The source is not there yet: empty folders stand for it.
+RUN mkdir -p hone service worker migrations examples/demo \
+ && echo '__version__ = "0"' > hone/__init__.py \
+ && pip install --no-cache-dir ${TORCH_INDEX:+--extra-index-url "$TORCH_INDEX"} --constraint requirements.lock ".[service,worker,s3]"
 
 # The page's types come from the API's own description.
 FROM packages AS description
+COPY hone hone
 COPY service service
 RUN python -m service.openapi > /openapi.json
 
@@ -37,12 +39,13 @@ RUN groupadd --gid 10001 hone \
  && useradd --uid 10001 --gid hone --home-dir /scratch --no-create-home --shell /usr/sbin/nologin hone \
  && install --directory --owner hone --group hone /scratch /storage /models
 COPY migrations migrations
+COPY hone hone
 COPY service service
 COPY worker worker
-# Editable: the migrations are found beside the source. Compiled now: at run time the file system is read-only.
-RUN pip install --no-cache-dir --no-deps --editable . \
- && python -m compileall -q service worker migrations
+COPY examples/demo examples/demo
 COPY --from=page /page/dist service/dashboard/dist
+# As a wheel, which carries the page and the migrations. pip compiles it: at run time the file system is read-only.
+RUN pip install --no-cache-dir --no-deps --force-reinstall .
 USER hone
 EXPOSE 8000
 CMD ["hone", "--help"]

@@ -2,22 +2,26 @@
 SHELL := /bin/sh
 MAKEFLAGS += --no-builtin-rules
 .DELETE_ON_ERROR:
-.PHONY: help setup page demo test lint peers chromium clean
+.PHONY: help setup page demo test lint wheel peers vitest chromium clean
+unexport PYTHONDONTWRITEBYTECODE  # what one process compiles is compiled for the hundreds that tests start
 
 PYTHON ?= $(shell scripts/find-python.sh)
-TESTERS ?= 2# processes that test side by side; each starts servers of its own
+TESTERS ?= 3# processes that test side by side, one more than cores since tests wait; each starts servers of its own
 VENV := .venv
 BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
 PEERS := $(VENV)/.peers
+EXTRAS := all,gguf,dev
 PAGE := service/dashboard
 PACKAGES := $(PAGE)/node_modules/.installed
 BUILT := $(PAGE)/dist/index.html
+# each check's output in one piece, where make can do that (4.0 and newer)
+GROUPED := $(if $(filter output-sync,$(.FEATURES)),--output-sync=target)
 # npm and node are the machine's, or those that scripts/install-node.sh put into the environment
 NPM := PATH="$(CURDIR)/$(BIN):$$PATH" PYTHON="$(CURDIR)/$(BIN)/python" npm --prefix $(PAGE)
 PAGE_SOURCES := $(shell find $(PAGE) \( -name node_modules -o -name dist \) -prune -o -type f \
 	! -name openapi.json ! -name schema.d.ts -print)
-API_SOURCES := $(wildcard service/api/*.py service/domain/*.py) service/app.py service/openapi.py
+API_SOURCES := $(wildcard hone/documents/*.py service/api/*.py service/domain/*.py) service/app.py service/openapi.py
 
 help:  ## say what can be made
 	@sed -n 's/^\([a-z]*\):.*  ## \(.*\)/  make \1\t\2/p' Makefile | expand -t 16
@@ -29,34 +33,44 @@ page: $(BUILT)  ## build the web page
 demo: setup page  ## train a tiny model on this machine: SFT, then GRPO and PPO from it
 	$(BIN)/hone demo
 
-test: lint page peers chromium  ## run everything there is
-	$(NPM) test
+test: peers  ## run everything there is
+	$(MAKE) --no-print-directory --jobs=2 $(GROUPED) lint vitest chromium
 	$(BIN)/pytest --numprocesses $(TESTERS) --dist loadscope --no-loadscope-reorder
 
-lint: setup  ## check style, types and import rules
+lint: setup  ## check style, types, import rules and the tables of docs/
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+	$(BIN)/python -m service.reference --check
+
+wheel: page  ## build dist/hone-VERSION-py3-none-any.whl, with the page and the migrations in it
+	rm -rf dist
+	$(BIN)/python -m pip wheel --quiet --disable-pip-version-check --no-deps --no-build-isolation --wheel-dir dist .
+	@ls dist/*.whl
 
 peers: $(PEERS)
+
+vitest: page
+	$(NPM) test
 
 chromium:
 	scripts/install-chromium.sh
 
 clean:  ## remove what was built; .venv and data stay
-	rm -rf $(PAGE)/dist $(PAGE)/node_modules build *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis
-	find service worker tests migrations benchmarks -name __pycache__ -prune -exec rm -rf {} +
+	rm -rf $(PAGE)/dist $(PAGE)/node_modules dist build *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	find hone service worker tests migrations benchmarks -name __pycache__ -prune -exec rm -rf {} +
 
 $(INSTALLED): pyproject.toml requirements.lock scripts/install-node.sh
 	@test -n "$(PYTHON)" || { echo "Python 3.11 or newer is needed: install it, or name it with make PYTHON=..." >&2; exit 1; }
 	$(BIN)/python -m pip --version >/dev/null 2>&1 || $(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c requirements.lock -e '.[embedded,gguf,dev]'
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-compile -c requirements.lock -e '.[$(EXTRAS)]'
+	$(BIN)/python -m compileall -q -j 0 -x '/(tests?|testing|models)/' $(VENV)/lib >/dev/null || true  # on all cores; the rest when it is imported
 	scripts/install-node.sh $(BIN)/python
 	touch $@
 
-$(PEERS): $(INSTALLED)
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c requirements.lock -e '.[peers]'
+$(PEERS): pyproject.toml requirements.lock scripts/install-node.sh
+	$(MAKE) --no-print-directory --always-make $(INSTALLED) EXTRAS=$(EXTRAS),peers
 	touch $@
 
 $(PACKAGES): $(INSTALLED) $(PAGE)/package.json $(PAGE)/package-lock.json

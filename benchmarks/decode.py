@@ -20,8 +20,8 @@ import torch
 from peers.material import random_weights
 from transformers import AutoModelForCausalLM, GenerationConfig
 
-from worker.training.models import Policy
-from worker.training.rollout import Sampling, generate
+from worker.training.decoding.generate import Sampling, generate
+from worker.training.models.policy import Policy
 
 GENERATIONS, TOKENS = 8, 64
 Prompts = list[list[int]]
@@ -36,15 +36,15 @@ def load(path: str | None, device: torch.device) -> Any:
 
 
 def ours(model: Any, dtype: torch.dtype) -> Side:
-    """Our decoder, without a token that ends a response."""
+    """Hone's decoder, without a token that ends a response."""
     endless: Any = SimpleNamespace(eos_token_id=None)
     policy = Policy(model, endless, model.device, dtype)
     return lambda prompts: generate(policy, prompts, Sampling(TOKENS, generations=GENERATIONS))
 
 
-def theirs(model: Any, autocast: bool) -> Side:
-    """`generate`, likewise."""
-    how = GenerationConfig(  # type: ignore[no-untyped-call]
+def theirs(model: Any, *, autocast: bool) -> Side:
+    """`generate` of transformers, without such a token as well."""
+    config = GenerationConfig(  # type: ignore[no-untyped-call]
         do_sample=True,
         temperature=1.0,
         top_k=0,
@@ -54,21 +54,21 @@ def theirs(model: Any, autocast: bool) -> Side:
         pad_token_id=0,
     )
 
-    def answer(prompts: Prompts) -> Any:
+    def sample(prompts: Prompts) -> Any:
         width, device = max(map(len, prompts)), model.device
         ids = torch.tensor([[0] * (width - len(prompt)) + prompt for prompt in prompts], device=device)
         mask = torch.tensor([[0] * (width - len(prompt)) + [1] * len(prompt) for prompt in prompts], device=device)
         with torch.no_grad(), torch.autocast(device.type, torch.bfloat16, enabled=autocast):
-            made = model.generate(ids, attention_mask=mask, generation_config=how)
-        assert made.shape == (len(prompts) * GENERATIONS, width + TOKENS)
-        return made
+            tokens = model.generate(ids, attention_mask=mask, generation_config=config)
+        assert tokens.shape == (len(prompts) * GENERATIONS, width + TOKENS)
+        return tokens
 
-    return answer
+    return sample
 
 
 def seconds(sides: dict[str, Side], prompts: Prompts, rounds: int) -> dict[str, list[float]]:
-    """What each side took, in turns; one round before does not count."""
-    found: dict[str, list[float]] = {name: [] for name in sides}
+    """The seconds of each side, in turns; a first round does not count."""
+    times: dict[str, list[float]] = {name: [] for name in sides}
     for number in range(rounds + 1):
         for name, side in sides.items():
             start = perf_counter()
@@ -76,13 +76,13 @@ def seconds(sides: dict[str, Side], prompts: Prompts, rounds: int) -> dict[str, 
             if torch.cuda.is_available():
                 torch.cuda.synchronize()
             if number:
-                found[name].append(perf_counter() - start)
-    return found
+                times[name].append(perf_counter() - start)
+    return times
 
 
-def show(precision: str, responses: int, found: dict[str, list[float]]) -> None:
-    """One row."""
-    medians = {name: statistics.median(times) for name, times in found.items()}
+def show(precision: str, responses: int, times: dict[str, list[float]]) -> None:
+    """Print one row."""
+    medians = {name: statistics.median(values) for name, values in times.items()}
     others = "  ".join(f"{name} {median:6.2f} s" for name, median in medians.items() if name != "ours")
     ratio = min(median for name, median in medians.items() if name != "ours") / medians["ours"]
     rate = responses * TOKENS / medians["ours"]
@@ -94,7 +94,7 @@ def show(precision: str, responses: int, found: dict[str, list[float]]) -> None:
 
 
 def main() -> None:
-    """A table."""
+    """Print the table."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--model", help="a folder that transformers loads")
     parser.add_argument("--device", default="cpu")
@@ -105,7 +105,7 @@ def main() -> None:
     model = load(options.model, torch.device(options.device))
     # a checkpoint's own would end responses
     model.generation_config = GenerationConfig()  # type: ignore[no-untyped-call]
-    words = model.config.get_text_config().vocab_size
+    vocabulary = model.config.get_text_config().vocab_size
     length = torch.Generator().manual_seed(0)
     for precision, dtype in (("fp32", torch.float32), ("bf16", torch.bfloat16)):
         sides = {"ours": ours(model, dtype)}
@@ -116,7 +116,7 @@ def main() -> None:
             sides["generate, bf16 weights"] = theirs(copy.deepcopy(model).bfloat16(), autocast=False)
         for responses in (16, 64):
             sizes = torch.randint(24, 37, (responses // GENERATIONS,), generator=length).tolist()
-            prompts = [torch.randint(words, (size,), generator=length).tolist() for size in sizes]
+            prompts = [torch.randint(vocabulary, (size,), generator=length).tolist() for size in sizes]
             show(precision, responses, seconds(sides, prompts, options.rounds))
 
 

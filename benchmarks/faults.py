@@ -1,6 +1,7 @@
 """A long soak: jobs run while everything is broken at random, and each ends as if nothing had happened.
 
     python benchmarks/faults.py [--faults 1000] [--seed 1] [--minutes 60] [--pause 1.5] [--jobs 6]
+    python benchmarks/faults.py --walk    # each failpoint once, with each thing that can happen there
 
 Kills and stalls processes, PostgreSQL and Redis among them, cuts the network, fills the disk, and arms failpoints
 (HONE_FAILPOINTS), until so many faults have happened. Each job is compared value by value, and weight by weight, with
@@ -16,14 +17,14 @@ import time
 from collections import Counter
 from collections.abc import Callable
 
-from rig import faults, outcomes
+from rig import faults, outcomes, walk
 from rig.parts import Part
 from rig.recovery import Watch
 from rig.service import Service, serving
 from rig.specs import SPECS
 from rig.trial import References, Trial
 
-from service.domain.jobs import JobStatus
+from hone.documents.status import JobStatus
 
 ARMED_SHARE = 0.5
 """Of the starts of a process: with failpoints."""
@@ -181,12 +182,34 @@ class Soak:
         )
 
 
+def walk_all(service: Service, references: References) -> list[str]:
+    """By every failpoint with everything that can happen there, of which the tests do a sixth."""
+    wrong: list[str] = []
+    for action in walk.WAYS:
+        trial, chosen = Trial(references), walk.whole(action)
+        walk.arm(service, chosen.plan)
+        found = chosen.run(trial, END_SECONDS, rounds=2)
+        print(f"{action}: {len(chosen.names)} failpoints, {len(trial.jobs)} jobs, {len(found)} wrong", flush=True)
+        print(trial.verdict(f"--walk, {action}", found), flush=True)
+        wrong += found
+    walk.arm(service, "")
+    return wrong
+
+
 def _row(kind: str, count: int, seconds: list[float]) -> str:
     if not seconds:
         return f"| {kind} | {count} | | |"
     ordered = sorted(seconds)
     p99 = ordered[min(len(ordered) - 1, int(0.99 * len(ordered)))]
     return f"| {kind} | {count} | {statistics.median(seconds):.1f} s | {p99:.1f} s |"
+
+
+def soak(service: Service, references: References, options: argparse.Namespace) -> list[str]:
+    """What was wrong; prints the table."""
+    made = Soak(service, references, options)
+    made.run()
+    print(made.table())
+    return made.wrong
 
 
 def main() -> int:
@@ -200,16 +223,16 @@ def main() -> int:
     parser.add_argument("--without", nargs="*", default=[], choices=sorted(faults.KINDS), help="kinds to leave out")
     parser.add_argument("--garbage", type=float, default=30, help="seconds for orphan files to be collected")
     parser.add_argument("--workers", type=int, default=2)
+    parser.add_argument(
+        "--walk", action="store_true", help="instead: each failpoint once with all that can happen there"
+    )
     options = parser.parse_args()
     wrong: list[str] = []
     with serving(lambda: bool(wrong), workers=options.workers, disk_mb=400) as service:
         references = References(service)
         references.make(sorted(SPECS))
         began = time.monotonic()
-        soak = Soak(service, references, options)
-        soak.run()
-        wrong += soak.wrong
-        print(soak.table())
+        wrong += walk_all(service, references) if options.walk else soak(service, references, options)
         print(f"{(time.monotonic() - began) / 60:.1f} minutes")
     return 1 if wrong else 0
 

@@ -20,8 +20,8 @@ def main() -> None:
     options = side_by_side.arguments(__doc__).parse_args()
     other = side_by_side.peer(options, "trl-1.16.0", "peers.trl_grpo")
     with side_by_side.workplace(options) as (folder, model):
-        words, steps = AutoTokenizer.from_pretrained(model), WARM_UP + options.steps
-        rows = material.rows(words, PROMPTS * steps, ["determinant", "inverse", "system"])
+        tokenizer, steps = AutoTokenizer.from_pretrained(model), WARM_UP + options.steps
+        rows = material.rows(tokenizer, PROMPTS * steps, ["determinant", "inverse", "system"])
         path = material.write(rows, folder / "rows.jsonl")
         prompts = [rows[row]["prompt"] for row in material.in_order(len(rows), steps, PROMPTS)]
         text = f"GRPO, {PROMPTS} prompts x {GENERATIONS} responses of {LENGTH} tokens a step, ours | TRL 1.16"

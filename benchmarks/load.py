@@ -25,11 +25,11 @@ import httpx2
 from own_service import folder, running
 from sqlalchemy import select
 
+from hone.documents.status import JobStatus
 from service import commands
 from service.commands import Requester
-from service.domain.jobs import JobStatus
 from service.domain.specs import JobSpec
-from service.embedded import servers
+from service.local.embedded import servers
 from service.persistence import claims
 from service.persistence.database import Database
 from service.persistence.migrations import upgrade

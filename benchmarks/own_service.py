@@ -25,7 +25,7 @@ def folder() -> Iterator[Path]:
 def running(*options: str) -> Iterator[httpx2.Client]:
     """A client with the admin key of a fresh service with an idle worker."""
     with folder() as data_dir:
-        command = [sys.executable, "-m", "service.cli", "up", "--data-dir", str(data_dir), "--port", "0", *options]
+        command = [sys.executable, "-m", "hone.cli", "up", "--data-dir", str(data_dir), "--port", "0", *options]
         with (data_dir / "up.log").open("wb") as log:
             process = subprocess.Popen(command, stdout=log, stderr=subprocess.STDOUT)
         try:

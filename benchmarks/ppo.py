@@ -23,10 +23,10 @@ def main() -> None:
     options = side_by_side.arguments(__doc__).parse_args()
     other = side_by_side.peer(options, "trl-0.24.0", "peers.trl_ppo")
     with side_by_side.workplace(options) as (folder, model):
-        words, steps = AutoTokenizer.from_pretrained(model), WARM_UP + options.steps
-        rows = material.rows(words, PROMPTS * steps, ["determinant", "inverse", "system"])
+        tokenizer, steps = AutoTokenizer.from_pretrained(model), WARM_UP + options.steps
+        rows = material.rows(tokenizer, PROMPTS * steps, ["determinant", "inverse", "system"])
         path = material.write(rows, folder / "rows.jsonl")
-        prompts = [words(row["prompt"])["input_ids"] for row in rows]
+        prompts = [tokenizer(row["prompt"])["input_ids"] for row in rows]
         side_by_side.heading(options, f"PPO, {PROMPTS} responses of {LENGTH} tokens a step, ours | TRL 0.24")
         for precision in options.precision:
             spec = {

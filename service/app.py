@@ -9,16 +9,17 @@ from fastapi import FastAPI, Request
 from fastapi.responses import FileResponse, HTMLResponse, Response
 from fastapi.staticfiles import StaticFiles
 
+from hone.errors import NotFound
 from service import logs, settings
 from service.api import problems, uploads
 from service.api.dependencies import Services
 from service.api.middleware import BodyLimit, RequestId
 from service.api.routers import ALL
-from service.bells import Listener, Ringer
-from service.domain.errors import NotFound
+from service.messaging.wakeups import Listener, Publisher
 from service.persistence.database import STALL_SECONDS, Database
 from service.persistence.events import channel
-from service.storage import Storage
+from service.storage.store import Storage
+from service.threads import end_process_on_error
 
 DIST = Path(__file__).parent / "dashboard" / "dist"
 NO_PAGE = (
@@ -28,15 +29,17 @@ NO_PAGE = (
 
 
 def create_app() -> FastAPI:
-    """The application with the settings of this process: what uvicorn runs."""
+    """The application with the settings of this process; uvicorn calls this."""
     config = settings.load()
     logs.configure(config.log_level)
-    ringer = Ringer(config.redis_url)
+    publisher = Publisher(config.redis_url)
     parts = Services(
         settings=config,
-        database=Database(config.database_url, ring=ringer, pool_size=10, stall_seconds=STALL_SECONDS),
+        database=Database(
+            config.database_url, after_commit=publisher.publish, pool_size=10, stall_seconds=STALL_SECONDS
+        ),
         storage=Storage(config.storage_url, config.data_dir / "cache", cache_bytes=config.cache_bytes),
-        ringer=ringer,
+        publisher=publisher,
         listener=Listener(config.redis_url),
     )
     app = described(_lifespan)
@@ -47,7 +50,7 @@ def create_app() -> FastAPI:
 
 
 def described(lifespan: object = None) -> FastAPI:
-    """The application's routes without its parts: enough for the OpenAPI document."""
+    """The application with its routes only, which is enough for the OpenAPI document."""
     app = FastAPI(
         title="Hone",
         summary="Post-training of language models as durable jobs.",
@@ -63,11 +66,11 @@ def described(lifespan: object = None) -> FastAPI:
 
 
 def _add_page(app: FastAPI) -> None:
-    """The built page, if it is there. Under /v1 an unknown path is an error, not a page."""
+    """Serve the built page, if it exists. An unknown path below /v1 is answered with an error, not with the page."""
 
     @app.api_route("/v1/{path:path}", methods=["GET", "POST", "PUT", "PATCH", "DELETE"], include_in_schema=False)
     def unknown(path: str, request: Request) -> None:
-        raise NotFound(f"no endpoint {request.method} /v1/{path}; /docs lists what there is", code="unknown_url")
+        raise NotFound(f"no endpoint {request.method} /v1/{path}; /docs lists all endpoints", code="unknown_url")
 
     @app.get("/", include_in_schema=False)
     def page() -> Response:
@@ -81,7 +84,8 @@ def _add_page(app: FastAPI) -> None:
 async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
     parts: Services = app.state.services
     uploads.sweep(parts.settings.data_dir)
-    listening = asyncio.create_task(parts.listener.run(channel("*")))
+    listening = asyncio.create_task(parts.listener.run(channel("*")), name="wake-ups")
+    end_process_on_error(listening)
     try:
         yield
     finally:

@@ -7,12 +7,12 @@
     kill       SIGKILL to this process
     stall      SIGSTOP to this process; somebody else has to continue it
     error      raise what the place can meet, or `error:KIND` (KINDS)
-    timeout    the same, saying so: for places after an effect, which happened though it is said to have failed
+    timeout    the same with another text: for places after an effect that happened but is reported as failed
     delay      sleep, `delay:SECONDS`
 
-A failpoint acts `count` times (once, unless it says so; `*all`: always), after `skip` visits without effect. The visits
-are counted in files below HONE_DATA_DIR, for all processes together: one that is started again does not die again for
-ever. The variable is read once, when this module is imported: it is no setting of operators.
+A failpoint acts `count` times (by default once; `*all`: always), after `skip` visits without effect. The visits are
+counted in files below HONE_DATA_DIR, for all processes together, so a process that is started again does not die again
+for ever. The variable is read once, when this module is imported; it is not a setting for operators.
 """
 
 import errno
@@ -26,7 +26,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from service.domain.errors import Unavailable
+from hone.errors import Unavailable
 
 VARIABLE = "HONE_FAILPOINTS"
 FIRED = "fired.log"
@@ -34,40 +34,40 @@ POINTS: dict[str, str] = {
     "request.read": "a spec was read and checked; nothing is written",
     "submit.written": "the rows of a new job are written, not committed",
     "request.committing": "an endpoint is done; its transaction is about to be committed",
-    "request.committed": "a request's transaction has happened; nobody was answered",
-    "commit.unrung": "a transaction has happened; nobody was woken",
+    "request.committed": "a request's transaction is committed; no response was sent",
+    "commit.unpublished": "a transaction is committed; no wake-up was sent",
     "outbox.taken": "a message is locked, not sent",
     "outbox.sent": "the broker has a message; its row is still there",
     "outbox.deleted": "the row of a sent message is deleted, not committed",
     "outbox.committed": "sent messages are forgotten",
     "lost.found": "a lease has run out; its job is about to go back to the queue",
     "lost.committed": "jobs without a lease are back in the queue",
-    "bell.heard": "a worker was rung",
+    "doorbell.received": "a worker has received a doorbell",
     "claim.written": "a job is claimed, not committed",
-    "claim.committed": "a job is this worker's; nothing was started",
+    "claim.committed": "this worker holds a job; nothing was started",
     "assignment.prepared": "all that the trainer needs is on this machine",
     "trainer.spawned": "a trainer runs, without its assignment",
     "trainer.assigned": "the trainer has its assignment",
-    "report.heard": "the trainer said something; nothing of it is written",
+    "report.received": "the trainer has sent events; none is written",
     "lease.renewed": "the job is locked and its lease renewed, not committed",
-    "started.written": "that the trainer has started is written, not committed",
-    "report.written": "what the trainer said is written, not committed",
-    "report.committed": "what the trainer said is durable",
-    "checkpoint.moving": "a checkpoint is whole in the scratch folder",
+    "started.written": "the start of the training is written, not committed",
+    "report.written": "the trainer's events are written, not committed",
+    "report.committed": "the trainer's events are durable",
+    "checkpoint.moving": "a checkpoint is complete in the scratch folder",
     "checkpoint.moved": "a checkpoint is in the storage, without a row",
     "checkpoint.recorded": "the row of a checkpoint is written, not committed",
     "checkpoint.forgotten": "the files of superseded checkpoints are deleted",
-    "stop.passed": "the trainer was told to stop",
-    "end.written": "how a job ended is written, not committed",
-    "end.committed": "how a job ended is durable; its trainer still runs",
+    "stop.passed": "the trainer was asked to stop",
+    "end.written": "the outcome of a job is written, not committed",
+    "end.committed": "the outcome of a job is durable; its trainer still runs",
     "release.written": "a job was handed back, not committed",
     "trainer.read": "the trainer has read its assignment",
     "step.begun": "a step of training begins",
-    "step.told": "a step of training was done and told",
+    "step.reported": "a step of training is done and reported",
     "checkpoint.written": "a checkpoint is in a partial folder, not renamed",
-    "checkpoint.renamed": "a checkpoint is in the scratch folder; nobody was told",
+    "checkpoint.renamed": "a checkpoint is in the scratch folder, not reported",
 }
-"""Every failpoint: what is true when a process is there."""
+"""Every failpoint: what is true when a process reaches it."""
 
 STORAGE = (
     "assignment.prepared",
@@ -77,7 +77,7 @@ STORAGE = (
     "checkpoint.renamed",
     "checkpoint.forgotten",
 )
-"""Where a disk fails; everywhere else it is the database."""
+"""Where the disk fails; at all others the database does."""
 
 KINDS: dict[str, Callable[[str], Exception]] = {
     "unavailable": lambda point: Unavailable(f"the database cannot do this now (failpoint {point})"),
@@ -87,19 +87,19 @@ KINDS: dict[str, Callable[[str], Exception]] = {
     "broken": lambda point: OSError(errno.EIO, f"Input/output error (failpoint {point})"),
     "bug": lambda point: RuntimeError(f"failpoint {point}"),
 }
-_RULE = re.compile(
+_FAULT = re.compile(
     r"(?P<name>[\w.]+)=(?P<action>\w+)(?::(?P<argument>[\w.]+))?(?:\*(?P<count>\w+))?(?:@(?P<skip>\d+))?"
 )
 
 
 def failpoint(name: str) -> None:
-    """Nothing, unless HONE_FAILPOINTS names this place."""
-    if _rules:
+    """Do nothing, unless HONE_FAILPOINTS names this failpoint."""
+    if _faults:
         _reach(name)
 
 
 @dataclass(frozen=True)
-class Rule:
+class Fault:
     """What happens at one failpoint."""
 
     name: str
@@ -109,21 +109,21 @@ class Rule:
     skip: int
 
 
-def parse(text: str) -> dict[str, Rule]:
-    """The rules of HONE_FAILPOINTS, or ValueError that names what is known."""
-    rules = [_rule(part.strip()) for part in text.split(";") if part.strip()]
-    return {rule.name: rule for rule in rules}
+def parse(text: str) -> dict[str, Fault]:
+    """The faults of HONE_FAILPOINTS, or ValueError that names what is known."""
+    faults = [_fault(part.strip()) for part in text.split(";") if part.strip()]
+    return {fault.name: fault for fault in faults}
 
 
-def _rule(text: str) -> Rule:
-    match = _RULE.fullmatch(text)
+def _fault(text: str) -> Fault:
+    match = _FAULT.fullmatch(text)
     if match is None:
         raise ValueError(f"'{text}' is not name=action[:argument][*count][@skip]")
     name, count = match["name"], match["count"] or "1"
     if name not in POINTS:
         raise ValueError(f"no failpoint '{name}'; there are {', '.join(POINTS)}")
     limit = float("inf") if count == "all" else float(count)
-    return Rule(
+    return Fault(
         name, match["action"], _action(name, match["action"], match["argument"]), limit, int(match["skip"] or 0)
     )
 
@@ -154,14 +154,14 @@ def _raiser(name: str, kind: str) -> Callable[[], None]:
 
 
 def _reach(name: str) -> None:
-    rule = _rules.get(name)
-    if rule is not None and rule.skip <= _visits(_folder(), name) < rule.skip + rule.count:
-        _note(rule)
-        rule.act()
+    fault = _faults.get(name)
+    if fault is not None and fault.skip <= _visits(_folder(), name) < fault.skip + fault.count:
+        _record(fault)
+        fault.act()
 
 
 def _visits(folder: Path, name: str) -> int:
-    """How often any process was here before: a byte for each visit, and a lock against two at once."""
+    """Earlier visits of all processes: one byte in a file for each, written under a lock."""
     folder.mkdir(parents=True, exist_ok=True)
     with (folder / name).open("ab") as file:
         fcntl.flock(file, fcntl.LOCK_EX)
@@ -171,14 +171,14 @@ def _visits(folder: Path, name: str) -> int:
         return before
 
 
-def _note(rule: Rule) -> None:
-    """For whoever broke us: what, where and who."""
+def _record(fault: Fault) -> None:
+    """Record what acted, where, and in which process, for the test that asked for it."""
     with (_folder() / FIRED).open("a") as file:
-        file.write(f"{time.time():.3f} {rule.name} {rule.action} {os.getpid()}\n")
+        file.write(f"{time.time():.3f} {fault.name} {fault.action} {os.getpid()}\n")
 
 
 def _folder() -> Path:
     return Path(os.environ.get("HONE_DATA_DIR", tempfile.gettempdir())) / "failpoints"
 
 
-_rules = parse(os.environ.get(VARIABLE, ""))
+_faults = parse(os.environ.get(VARIABLE, ""))

@@ -1,7 +1,9 @@
-"""How our processes log: one line an event, key=value for people at a terminal, JSON elsewhere."""
+"""The logging of all processes: one line per event, key=value at a terminal, JSON elsewhere."""
 
 import logging
 import sys
+import threading
+from types import TracebackType
 
 import structlog
 
@@ -25,13 +27,33 @@ def configure(level: str) -> None:
         )
     )
     logging.basicConfig(handlers=[handler], level=level.upper(), force=True)
-    logging.getLogger("httpx2").setLevel(logging.WARNING)  # who sends says so itself, with what it was about
+    logging.getLogger("httpx2").setLevel(logging.WARNING)  # callers log their requests themselves, with the reason
     structlog.configure(
         processors=[*shared, structlog.stdlib.ProcessorFormatter.wrap_for_formatter],
         logger_factory=structlog.stdlib.LoggerFactory(),
         wrapper_class=structlog.stdlib.BoundLogger,
         cache_logger_on_first_use=True,
     )
+
+
+def catch_errors() -> None:
+    """Log an uncaught error of any thread as one event instead of a traceback of many lines; warnings, too.
+
+    It changes global hooks of Python, so it is for our own processes only.
+    """
+    logging.captureWarnings(True)
+
+    def of_main(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
+        if issubclass(kind, KeyboardInterrupt):
+            sys.__excepthook__(kind, error, trace)
+        else:
+            get(__name__).critical("internal error; the process ends", exc_info=error)
+
+    def of_thread(args: threading.ExceptHookArgs) -> None:
+        name = args.thread.name if args.thread else "?"
+        get(__name__).error("internal error; the thread ends", thread=name, exc_info=args.exc_value)
+
+    sys.excepthook, threading.excepthook = of_main, of_thread
 
 
 def get(name: str) -> structlog.stdlib.BoundLogger:

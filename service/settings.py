@@ -10,7 +10,7 @@ from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 
 class Settings(BaseSettings):
-    """Each field is an environment variable of the same name in capitals; HONE_ ones say so in their alias."""
+    """Each field is an environment variable of the same name in capitals; HONE_ variables have their name as alias."""
 
     model_config = SettingsConfigDict(extra="ignore", populate_by_name=True)
 
@@ -23,37 +23,40 @@ class Settings(BaseSettings):
     model_roots: Annotated[list[Path], NoDecode] = Field(
         default_factory=list,
         alias="HONE_MODEL_ROOTS",
-        description="what a spec's `model` may point into, separated by colons; when empty HONE_DATA_DIR/models",
+        description="directories that a spec's `model` may name, separated by colons; empty: HONE_DATA_DIR/models",
     )
     max_upload_bytes: int = Field(
-        512 * 2**20, alias="HONE_MAX_UPLOAD_BYTES", ge=1, description="largest file that may be uploaded"
+        512 * 2**20, alias="HONE_MAX_UPLOAD_BYTES", ge=1, description="size limit of an uploaded file"
     )
     cache_bytes: int = Field(
         100 * 2**30,
         alias="HONE_CACHE_BYTES",
         ge=0,
-        description="local copies of a remote storage's files; beyond it those go that were not used for longest",
+        description="size limit of the local cache of remote files; least recently used files are evicted first",
     )
     storage_patience_seconds: float = Field(
         300.0,
         alias="HONE_STORAGE_PATIENCE_SECONDS",
         ge=0,
-        description="how long storing a checkpoint is tried again before the job fails",
+        description="how long storing a checkpoint is retried before the job fails",
     )
     lease_seconds: float = Field(
-        30.0, alias="HONE_LEASE_SECONDS", gt=0, description="silence after which a worker counts as dead"
+        30.0,
+        alias="HONE_LEASE_SECONDS",
+        gt=0,
+        description="time without a heartbeat after which a worker counts as dead",
     )
     poll_seconds: float = Field(
-        3.0, alias="HONE_POLL_SECONDS", gt=0, description="how often a worker looks for jobs without being rung"
+        3.0, alias="HONE_POLL_SECONDS", gt=0, description="how often a worker looks for jobs without a doorbell"
     )
     grace_seconds: float = Field(
-        20.0, alias="HONE_GRACE_SECONDS", ge=0, description="how long a worker that stops waits for jobs to save"
+        20.0, alias="HONE_GRACE_SECONDS", ge=0, description="how long a stopping worker waits for its jobs to save"
     )
     silence_seconds: float = Field(
         120.0,
         alias="HONE_SILENCE_SECONDS",
         gt=0,
-        description="how long a trainer may give no sign of life",
+        description="time without a heartbeat after which a trainer is killed",
     )
     worker_slots: int = Field(
         1, alias="HONE_WORKER_SLOTS", ge=1, le=64, description="jobs that one worker runs at the same time"
@@ -62,30 +65,30 @@ class Settings(BaseSettings):
         default_factory=list, alias="HONE_WORKER_GPUS", description="GPUs that this worker may use, e.g. 0,1"
     )
     spare_trainer: bool = Field(
-        True, alias="HONE_SPARE_TRAINER", description="keep a started trainer waiting, so that a job starts at once"
+        True, alias="HONE_SPARE_TRAINER", description="keep a started trainer waiting, so that jobs start at once"
     )
     webhook_allow_private: bool = Field(
         False,
         alias="HONE_WEBHOOK_ALLOW_PRIVATE",
-        description="whether webhooks may go to loopback and private addresses; `hone up` on loopback allows it",
+        description="allow webhooks to loopback and private addresses; `hone up` on loopback sets it",
     )
     max_log_bytes: int = Field(
         64 * 2**20,
         alias="HONE_MAX_LOG_BYTES",
         ge=1,
-        description="of what one attempt of a job prints, then only the end is kept",
+        description="log bytes kept per attempt; past the limit only the last lines are kept",
     )
     retention_days: float | None = Field(
         None,
         alias="HONE_RETENTION_DAYS",
         ge=0,
-        description="how long logs, samples and metric events of ended jobs are kept; empty: for ever",
+        description="days for which logs, samples and metric events of ended jobs are kept; empty: for ever",
     )
     sweep_seconds: float = Field(
         3600.0,
         alias="HONE_SWEEP_SECONDS",
         gt=0,
-        description="how often the storage is searched for files that nothing names, and how old those must be",
+        description="how often files without a row are deleted from the storage, and how old they must be",
     )
     log_level: str = Field("INFO", alias="HONE_LOG_LEVEL", description="DEBUG, INFO, WARNING or ERROR")
 

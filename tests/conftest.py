@@ -1,9 +1,7 @@
 """Real servers for the tests: started once, on sockets and ports that the system chooses, gone afterwards."""
 
 import json
-import logging
 import os
-import shutil
 import signal
 import subprocess
 import sys
@@ -12,35 +10,70 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
-import fsspec
 import httpx2
 import pytest
 from rig import procs
+from rig.disks import disk, fill
+from rig.s3 import S3, object_store
 from sqlalchemy import text
 
+from hone.documents.validation import LENIENT
 from service.domain.specs import JobSpec
-from service.embedded import Servers, servers
+from service.local.embedded import Servers, servers
 from service.persistence.database import Database
 from service.persistence.migrations import upgrade
 
-START_SECONDS = 90
-SHARING = {"browser", "faults", "embedded", "production", "docs"}
-"""Folders whose tests share what takes long to start: one process runs them."""
+# Before torch is imported: threads of one process that wait for each other crawl on cores that other tests use as well,
+# and the sums of a test should not depend on how many cores there are.
+os.environ["OMP_NUM_THREADS"] = "1"
+START_SECONDS = 180  # all limits are for machines that do much else: what waits, waits for something to happen
+STEP_SECONDS = 0.02
+"""What a step of training takes at least, in the service that the tests share: a job of many steps, which a test looks
+at or breaks, neither runs away from it nor takes a whole core from what else is tested at the same time.
+"""
+NO_WORKER_HAS = {"gpus": 1}
+SHARING = ("faults", "browser", "production", "embedded", "docs")
+"""Folders, wherever they are, whose tests share what takes long to start: one process runs each of them."""
+LONG = ("test_learning.py", "fields", "life", "e2e", "parity", "test_up.py", "test_backup.py", "test_supervisor.py")
+"""Folders and files that take so long that none of them may be the last to start, the longest first."""
 Until = Callable[[dict[str, Any]], bool]
 pytest.register_assert_rewrite("machine")  # its assertions tell what differs, as those of tests do
 
 
 def together(path: Path) -> str:
-    """What runs in one process where several test side by side: a file, or a folder that shares its servers."""
-    return path.parent.name if path.parent.name in SHARING else str(path)
+    """What runs in one process where several test side by side: a folder that shares its servers, or a file."""
+    shared = [folder for folder in path.parents if folder.name in SHARING]
+    return str(shared[0] if shared else path)
+
+
+def rank(path: Path) -> int:
+    """What takes long as a whole comes first, so that all processes are done at about the same time."""
+    order = [*SHARING, *LONG]
+    return min((order.index(part) for part in path.parts if part in order), default=len(order))
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """What the suite does a part of, to be quick; Hypothesis has an option of its own."""
+    parser.addoption("--seeds", type=int, default=1, help="of each test of learning (default: 1)")
+    parser.addoption("--lives", type=int, default=12, help="of jobs in the test of orders of events (default: 12)")
+    parser.addoption("--faults-seed", type=int, default=0, help="which sixth of the failpoints acts (default: 0)")
+
+
+def pytest_configure() -> None:
+    """A folder that was renamed would otherwise lose its place in silence, and the suite become slower."""
+    folder = Path(__file__).parent
+    gone = [name for name in (*SHARING, *LONG) if not any(folder.rglob(name))]
+    if gone:
+        raise pytest.UsageError(f"tests/conftest.py orders what is not there: {', '.join(gone)}")
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """What takes long as a whole comes first, so that all processes are done at about the same time."""
-    items.sort(key=lambda item: item.path.parent.name not in SHARING)
+    """The order in which processes take what they run."""
+    items.sort(key=lambda item: rank(item.path.relative_to(Path(__file__).parent)))
 
 
 @pytest.hookimpl(optionalhook=True)  # without pytest-xdist nobody asks
@@ -74,40 +107,20 @@ def embedded() -> Iterator[Servers]:
 @pytest.fixture
 def database(embedded: Servers) -> Iterator[Database]:
     """An empty database."""
-    made = Database(embedded.database_url)
-    with made.transaction() as session:
+    opened = Database(embedded.database_url)
+    with opened.transaction() as session:
         session.execute(
             text("TRUNCATE jobs, files, keys, login_links, outbox, workers, webhooks, garbage RESTART IDENTITY CASCADE")
         )
-    yield made
-    made.close()
-
-
-@dataclass
-class S3:
-    """An object store on this machine."""
-
-    url: str
-    """Of an empty bucket."""
-    environment: dict[str, str]
-    """What a process needs to reach it, as operators set it."""
+    yield opened
+    opened.close()
 
 
 @pytest.fixture(scope="session")
 def s3() -> Iterator[S3]:
-    """Moto's server, which speaks S3's protocol."""
-    from moto.server import ThreadedMotoServer
-
-    logging.getLogger("werkzeug").setLevel(logging.ERROR)  # each request is a line otherwise
-    server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
-    server.start()
-    host, port = server.get_host_and_port()
-    access = {"AWS_ACCESS_KEY_ID": "test", "AWS_SECRET_ACCESS_KEY": "test", "AWS_DEFAULT_REGION": "us-east-1"}
-    os.environ.update(access)  # before the first client is made
-    fsspec.config.conf["s3"] = {"endpoint_url": f"http://{host}:{port}"}  # read from the environment on import only
-    fsspec.filesystem("s3").mkdir("hone")
-    yield S3("s3://hone", access | {"FSSPEC_S3_ENDPOINT_URL": f"http://{host}:{port}"})
-    server.stop()
+    """An object store on this machine."""
+    with object_store() as store:
+        yield store
 
 
 @pytest.fixture
@@ -116,6 +129,16 @@ def spec() -> Callable[..., JobSpec]:
 
     def make(**changes: Any) -> JobSpec:
         return JobSpec.model_validate(tiny_sft() | changes)
+
+    return make
+
+
+@pytest.fixture
+def with_gpus() -> Callable[..., JobSpec]:
+    """Makes the spec of a row with so many devices: today's door refuses more than one, the queue counts them all."""
+
+    def make(gpus: int, **resources: Any) -> JobSpec:
+        return JobSpec.model_validate(tiny_sft(resources={"gpus": gpus, **resources}), context=LENIENT)
 
     return make
 
@@ -144,7 +167,7 @@ class Server:
     def client(self, **options: Any) -> httpx2.Client:
         """An HTTP client with the admin key."""
         headers = {"authorization": f"Bearer {self.key}"} | options.pop("headers", {})
-        return httpx2.Client(base_url=self.url, headers=headers, timeout=30, **options)
+        return httpx2.Client(base_url=self.url, headers=headers, timeout=60, **options)
 
     def another_key(self, owner: str, role: str = "member") -> str:
         """A key of somebody else."""
@@ -160,7 +183,7 @@ class Server:
         return dict(answer.json())
 
     def wait(
-        self, job_id: str, seconds: float = 120, until: Callable[[dict[str, Any]], bool] | None = None
+        self, job_id: str, seconds: float = 300, until: Callable[[dict[str, Any]], bool] | None = None
     ) -> dict[str, Any]:
         """The job once it has ended, or once `until` holds."""
         over = until or (lambda job: job["status"] in ("succeeded", "failed", "cancelled"))
@@ -196,15 +219,15 @@ class Server:
 
 def _environment() -> dict[str, str]:
     """Ours, without the developer's own settings; threads that wait for each other crawl on a busy machine, so one."""
-    ours = {"OMP_NUM_THREADS": "1", "HF_HUB_OFFLINE": "1"}
-    return {name: value for name, value in os.environ.items() if not name.startswith("HONE_")} | ours
+    defaults = {"OMP_NUM_THREADS": "1", "HF_HUB_OFFLINE": "1"}
+    return {name: value for name, value in os.environ.items() if not name.startswith("HONE_")} | defaults
 
 
 def start(data_dir: Path, *options: str, **environment: str) -> Server:
     """`hone up` as a user runs it, once it answers."""
     with (data_dir / "up.log").open("wb") as log:
         process = subprocess.Popen(
-            [sys.executable, "-m", "service.cli", "up", "--data-dir", str(data_dir), "--port", "0", *options],
+            [sys.executable, "-m", "hone.cli", "up", "--data-dir", str(data_dir), "--port", "0", *options],
             env=_environment() | environment,
             stdin=subprocess.DEVNULL,
             stdout=log,
@@ -230,7 +253,13 @@ def stop(server: Server) -> None:
 def server() -> Iterator[Server]:
     """One running service for all tests that need one."""
     with data_folder() as folder:
-        running = start(folder, HONE_LEASE_SECONDS="6", HONE_POLL_SECONDS="1", HONE_MAX_UPLOAD_BYTES="1000000")
+        running = start(
+            folder,
+            HONE_LEASE_SECONDS="6",
+            HONE_POLL_SECONDS="1",
+            HONE_MAX_UPLOAD_BYTES="1000000",
+            HONE_FAILPOINTS=f"step.begun=delay:{STEP_SECONDS}*all",
+        )
         try:
             yield running
         finally:
@@ -244,25 +273,27 @@ def http(server: Server) -> Iterator[httpx2.Client]:
         yield client
 
 
+@pytest.fixture
+def waiting(server: Server, http: httpx2.Client) -> Iterator[Callable[..., dict[str, Any]]]:
+    """Submits a job that waits, for GPUs that no worker here has: for what does not need that it is trained, which
+    takes a trainer's start of seconds. It is cancelled afterwards.
+    """
+    job_ids: list[str] = []
+
+    def submit(**changes: Any) -> dict[str, Any]:
+        job = server.submit(resources=NO_WORKER_HAS, **changes)
+        job_ids.append(job["id"])
+        return job
+
+    yield submit
+    for job_id in job_ids:
+        http.post(f"/v1/jobs/{job_id}/cancel")  # refused where it was cancelled or deleted already
+
+
 @pytest.fixture(scope="session")
 def launch() -> Callable[..., Server]:
-    """Starts a service of one's own, for tests that kill it."""
-    return start
-
-
-@contextmanager
-def disk(size: str) -> Iterator[Path]:
-    """A file system of its own."""
-    folder = Path(f"/var/tmp/hone-disk-{size}-{os.getpid()}")
-    folder.mkdir()
-    mounted = subprocess.run(["mount", "-t", "tmpfs", "-o", f"size={size},mode=0755", "tmpfs", str(folder)])
-    try:
-        if mounted.returncode:
-            pytest.skip("a file system of one's own needs root")
-        yield folder
-    finally:
-        subprocess.run(["umount", str(folder)], stderr=subprocess.DEVNULL)
-        shutil.rmtree(folder, ignore_errors=True)
+    """Starts a service of one's own, for tests that kill it; without a spare trainer, which would start for nothing."""
+    return partial(start, HONE_SPARE_TRAINER="false")
 
 
 @pytest.fixture
@@ -276,8 +307,5 @@ def small_disk() -> Iterator[Path]:
 def full_disk() -> Iterator[Path]:
     """A file system with room for some checkpoints, once its file `ballast` is gone."""
     with disk("48m") as folder:
-        with (folder / "ballast").open("wb") as ballast, suppress(OSError):
-            while True:
-                ballast.write(bytes(1 << 16))
-                ballast.flush()
+        fill(folder / "ballast")
         yield folder

@@ -7,18 +7,21 @@ from typing import Any
 
 from celery.signals import worker_init, worker_shutdown, worker_shutting_down
 
-from service import broker, logs, settings
-from service.bells import Ringer
+from service import logs, settings
+from service.failpoints import failpoint
+from service.messaging import broker
+from service.messaging.wakeups import Publisher
 from service.persistence.database import Database
-from service.storage import Storage
-from worker import tasks
-from worker.station import Station
+from service.persistence.outbox import TRAIN
+from service.storage.store import Storage
+from worker.runtime import WorkerRuntime
 
 config = settings.load()
 logs.configure(config.log_level)
+logs.catch_errors()
 app = broker.celery(config.redis_url)
 app.conf.update(
-    worker_pool="threads",  # answering a bell is one query; the jobs run in threads of the station
+    worker_pool="threads",  # a doorbell only sets an event; the jobs run in threads of the runtime
     worker_concurrency=1,
     worker_cancel_long_running_tasks_on_connection_loss=True,  # there are none; without it Celery warns each time
 )
@@ -26,13 +29,13 @@ app.set_current()
 app.set_default()
 
 host = socket.gethostname()
-station = Station(
+runtime = WorkerRuntime(
     config=config,
     worker_id=f"{host}-{os.getpid()}-{secrets.token_hex(3)}",
     host=host,
     database=Database(
         config.database_url,
-        ring=Ringer(config.redis_url),
+        after_commit=Publisher(config.redis_url).publish,
         pool_size=config.worker_slots + 2,
         stall_seconds=config.lease_seconds,  # a worker that freezes in a transaction must not keep its jobs locked
     ),
@@ -40,22 +43,28 @@ station = Station(
         config.storage_url,
         config.data_dir / "cache",
         cache_bytes=config.cache_bytes,
-        patience_seconds=config.storage_patience_seconds,
+        retry_seconds=config.storage_patience_seconds,
     ),
 )
-tasks.register(app, station)
+
+
+@app.task(name=TRAIN)
+def train(job_id: str | None = None) -> None:
+    """A doorbell. It does not matter which job it was sent for: the worker claims the best ones that fit."""
+    failpoint("doorbell.received")
+    runtime.look_for_jobs()
 
 
 @worker_init.connect  # not worker_ready: that waits for Redis, and a worker works without
 def _init(**_: Any) -> None:
-    station.open()
+    runtime.open()
 
 
 @worker_shutting_down.connect
 def _shutting_down(**_: Any) -> None:
-    station.stop()
+    runtime.stop()
 
 
 @worker_shutdown.connect
 def _shutdown(**_: Any) -> None:
-    station.close()
+    runtime.close()

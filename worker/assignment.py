@@ -1,218 +1,177 @@
-"""From a claimed row to what its trainer must know: everything as local paths, every checkpoint verified."""
+"""Prepares the Assignment of a claimed job: whatever the spec names becomes a local path; checkpoints are verified."""
 
 import errno
 from collections.abc import Callable
-from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
-from typing import Any
 
+from hone.documents.status import Failure
+from hone.errors import Invalid, NotFound
 from service import logs
-from service.copies import Copy
 from service.domain.datasets import FileData
-from service.domain.errors import Invalid, NotFound
-from service.domain.jobs import Failure
+from service.domain.health_notes import Note
 from service.domain.models import local_directory
-from service.domain.specs import JOB_MODEL, JobSpec
+from service.domain.specs import JOB_MODEL
+from service.domain.stored import SPEC_VERSION
 from service.failpoints import failpoint
-from service.persistence import checkpoints, events, files, jobs, leases
-from service.persistence.database import Database, Session
+from service.persistence import checkpoints, files, health_notes, jobs, leases
+from service.persistence.database import Session
 from service.persistence.tables import Checkpoint, Job
-from service.storage import Storage, Watch
-from worker import lease
-from worker.scratch import Scratch
-from worker.training import manifest
-from worker.training.events import Assignment
-from worker.training.manifest import Damaged
+from service.storage import manifest
+from service.storage.copies import Copy
+from service.storage.manifest import Damaged
+from worker.attempt import Attempt, EndIfUnwanted
+from worker.protocol import Assignment
 
 log = logs.get(__name__)
-LEASE_SECONDS = 30.0
-Hold = Callable[[Session], Job]
-"""The job, locked and its lease renewed; LeaseLost if it is no longer ours."""
 DAMAGED_HINT = "name another checkpoint of that job, or train it again"
-STORAGE_HINT = "look at the storage (STORAGE_URL) and at the space in the worker's data directory (HONE_DATA_DIR)"
-
-
-@dataclass(frozen=True)
-class Claim:
-    """A job that this worker holds, and the attempt that every write must carry."""
-
-    job_id: str
-    attempt: int
-    spec: dict[str, Any]
-    owner: str
-    devices: list[int]
-    ran_seconds: float = 0.0
-    """Of the attempts before."""
-
-    @property
-    def name(self) -> str:
-        """Of the attempt: this worker may claim a job again while it still tidies up after an earlier one."""
-        return f"{self.job_id}, attempt {self.attempt}"
+STORAGE_HINT = "check the storage (STORAGE_URL) and the free space in the worker's data directory (HONE_DATA_DIR)"
 
 
 def prepare(
-    claim: Claim,
-    database: Database,
-    storage: Storage,
-    scratch: Scratch,
-    model_roots: list[Path],
-    lease_seconds: float = LEASE_SECONDS,
-    unwanted: lease.Unwanted = lambda status: False,
+    attempt: Attempt, model_roots: list[Path], end_if_unwanted: EndIfUnwanted = lambda status: False
 ) -> Assignment | None:
-    """The assignment, or None when the job cannot run: something that it names is not there, or a disk is full.
+    """The assignment, or None if the job cannot run: something that it names does not exist, or a disk is full.
 
-    To fetch a model may take minutes: `unwanted` is asked all the while; LeaseLost once it has ended the attempt.
+    Fetching a model may take minutes; `end_if_unwanted` is called meanwhile, and LeaseLost raised once it has ended the
+    attempt.
     """
-    hold = partial(leases.hold, job_id=claim.job_id, attempt=claim.attempt, lease_seconds=lease_seconds)
     try:
-        scratch.open()
-        with lease.renewed(database, claim.job_id, claim.attempt, lease_seconds, unwanted) as watch:
-            assignment = _Preparation(claim, database, storage, scratch, model_roots, hold, watch).assignment()
+        attempt.scratch.open()
+        with attempt.renewing(end_if_unwanted) as check:
+            assignment = _Preparation(attempt, model_roots, check).assignment()
             failpoint("assignment.prepared")
         return assignment
     except (Invalid, NotFound) as error:
-        _fail(hold, database, Failure(category="user", message=error.message))
+        _fail(attempt, Failure(category="user", message=error.message))
     except Damaged as error:
-        _fail(hold, database, _infra(error, DAMAGED_HINT))
+        _fail(attempt, _infra_failure(error, DAMAGED_HINT))
     except OSError as error:
-        with database.transaction() as session:
-            leases.give_up(session, hold(session), _infra(error, STORAGE_HINT))
+        with attempt.transaction() as (session, job):
+            leases.give_up(session, job, _infra_failure(error, STORAGE_HINT))
     return None
 
 
-def _infra(error: OSError, hint: str) -> Failure:
+def _fail(attempt: Attempt, failure: Failure) -> None:
+    with attempt.transaction() as (session, job):
+        jobs.fail(session, job, failure)
+
+
+def _infra_failure(error: OSError, hint: str) -> Failure:
     return Failure(category="infra", message=f"cannot prepare the job: {error.strerror or error}", hint=hint)
 
 
 class _Preparation:
-    """Short transactions, and long looks at files between them."""
+    """Makes an Assignment. Files are fetched and hashed between transactions, which are short."""
 
-    def __init__(
-        self,
-        claim: Claim,
-        database: Database,
-        storage: Storage,
-        scratch: Scratch,
-        model_roots: list[Path],
-        hold: Hold,
-        watch: Watch,
-    ) -> None:
-        self._claim = claim
-        self._database = database
-        self._storage = storage
-        self._scratch = scratch
+    def __init__(self, attempt: Attempt, model_roots: list[Path], check: Callable[[], None]) -> None:
+        self._attempt = attempt
+        self._spec = attempt.spec
+        self._storage = attempt.storage
+        self._scratch = attempt.scratch
         self._roots = model_roots
-        self._hold = hold
-        self._watch = watch
-        self._spec = JobSpec.model_validate(claim.spec)
+        self._check = check
 
     def assignment(self) -> Assignment:
-        """All that the trainer must know."""
+        """Everything that the trainer needs."""
         return Assignment(
-            job_id=self._claim.job_id,
-            attempt=self._claim.attempt,
-            spec=self._claim.spec,
+            job_id=self._attempt.job_id,
+            attempt=self._attempt.claim.attempt,
+            spec=self._spec.model_dump(mode="json"),
+            spec_version=SPEC_VERSION,
             directory=str(self._scratch.path),
             models={name: self._model(name, field) for field, name in self._spec.models.items()},
-            resume_from=self._newest_whole(),
+            resume_from=self._newest_checkpoint(),
             files=self._files(),
-            devices=self._claim.devices,
+            devices=self._attempt.claim.devices,
         )
 
-    def _newest_whole(self) -> str | None:
-        """The newest checkpoint whose files are what was written; those that are not are passed over, for good."""
+    def _newest_checkpoint(self) -> str | None:
+        """The newest undamaged checkpoint; damaged ones are marked and skipped."""
         while True:
-            with self._database.transaction() as session:
-                row = checkpoints.choose(session, self._claim.job_id, "latest")
+            with self._attempt.database.transaction() as session:
+                row = checkpoints.choose(session, self._attempt.job_id, "latest")
             if row is None:
                 return None
             try:
                 return str(self._verified(row))
             except Damaged as error:
-                self._pass_over(row, error)
+                self._skip_damaged(row, error)
 
     def _verified(self, row: Checkpoint) -> Path:
-        """A bad copy of a remote checkpoint is fetched again before the storage is blamed."""
+        """Its local path. A damaged local copy is fetched again, before the checkpoint itself counts as damaged."""
         try:
-            return self._look(row, anew=False)
+            return self._pinned_and_verified(row, refetch=False)
         except Damaged:
             if self._storage.is_directory:
                 raise
-            return self._look(row, anew=True)
+            return self._pinned_and_verified(row, refetch=True)
 
-    def _look(self, row: Checkpoint, *, anew: bool) -> Path:
-        copy = self._fetched(row, anew)
+    def _pinned_and_verified(self, row: Checkpoint, *, refetch: bool) -> Path:
+        copy = self._pinned(row, refetch=refetch)
         try:
-            manifest.verify(copy.path, row.files, self._watch)
+            manifest.verify(copy.path, row.files, self._check)
         except BaseException:
             copy.close()
             raise
-        return self._scratch.keep(copy)
+        return self._scratch.pin(copy)
 
-    def _fetched(self, row: Checkpoint, anew: bool) -> Copy:
+    def _pinned(self, row: Checkpoint, *, refetch: bool) -> Copy:
         try:
-            copy = self._storage.pin(row.storage_key, anew=anew, watch=self._watch)
+            copy = self._storage.pin(row.storage_key, refetch=refetch, check=self._check)
             if copy.path.exists():
                 return copy
             copy.close()
         except FileNotFoundError:
             pass
         if not self._storage.exists("checkpoints"):
-            raise OSError(errno.EIO, "the storage holds no checkpoints at all: is it mounted, is STORAGE_URL right?")
+            raise OSError(errno.EIO, "the storage has no checkpoints at all: is it mounted, and is STORAGE_URL right?")
         raise Damaged(errno.EIO, f"checkpoint step-{row.step} of job {row.job_id} is missing: {row.storage_key}")
 
-    def _pass_over(self, row: Checkpoint, error: Damaged) -> None:
-        """In one transaction: nothing starts from it any more, and what was reported beyond the one before it goes."""
-        with self._database.transaction() as session:
-            job = self._hold(session)
+    def _skip_damaged(self, row: Checkpoint, error: Damaged) -> None:
+        """In one transaction: mark it, so that nothing starts from it, and rewind the job to the checkpoint before."""
+        with self._attempt.transaction() as (session, job):
             checkpoints.mark_damaged(session, row.id)
             leases.rewind(session, job)
-            before = checkpoints.choose(session, job.id, "latest")
-            instead = f"from step {before.step}" if before else "from the start"
-            events.add(session, job, "log", _warning(f"{error.strerror}; the job goes on {instead}"))
+            previous = checkpoints.choose(session, job.id, "latest")
+            origin = f"from step {previous.step}" if previous else "from the start"
+            _note_damage(session, job, f"{error.strerror}; the job continues {origin}")
         log.error("a checkpoint is damaged", job=row.job_id, step=row.step, error=error.strerror)
 
     def _model(self, name: str, field: str) -> str:
         match = JOB_MODEL.match(name)
         if match is None:
             return str(local_directory(name, self._roots) or name)
-        with self._database.transaction() as session:
-            job = self._hold(session)
+        with self._attempt.transaction() as (session, job):
             row = checkpoints.origin(session, job, name)
         if row is None:
             which = match["which"] or "latest"
             raise Invalid(f"job {match['job']} has no checkpoint {which} to start from", param=field)
         try:
             if row.damaged:
-                raise Damaged(errno.EIO, "its files are not what was written")
+                raise Damaged(errno.EIO, "its files differ from what was written")
             return str(self._verified(row))
         except Damaged as error:
-            self._accuse(row, error)
+            self._report_damage(row, error)
             message = f"{name}, which {field} names, cannot be used: checkpoint step-{row.step} of job {row.job_id}"
             raise Damaged(errno.EIO, f"{message} is damaged ({error.strerror})") from error
 
-    def _accuse(self, row: Checkpoint, error: Damaged) -> None:
-        """Tell the owner of another job's checkpoint."""
+    def _report_damage(self, row: Checkpoint, error: Damaged) -> None:
+        """Mark another job's checkpoint, and warn in that job's log."""
         if row.damaged:
             return
-        with self._database.transaction() as session:
+        with self._attempt.database.transaction() as session:
             job = jobs.get(session, row.job_id, None, lock=True)
             checkpoints.mark_damaged(session, row.id)
-            found = f"found when job {self._claim.job_id} started from it"
-            events.add(session, job, "log", _warning(f"{error.strerror}, {found}"))
+            when = f"found when job {self._attempt.job_id} started from it"
+            _note_damage(session, job, f"{error.strerror}, {when}")
 
     def _files(self) -> dict[str, str]:
-        named = [data.source for data in self._spec.datasets.values() if isinstance(data, FileData)]
-        with self._database.transaction() as session:
-            keys = {name: f"files/{files.get(session, name, self._claim.owner).sha256}" for name in named}
-        return {name: str(self._scratch.keep(self._storage.pin(key, watch=self._watch))) for name, key in keys.items()}
+        ids = [data.source for data in self._spec.datasets.values() if isinstance(data, FileData)]
+        with self._attempt.database.transaction() as session:
+            keys = {id_: f"files/{files.get(session, id_, self._attempt.claim.owner).sha256}" for id_ in ids}
+        return {id_: str(self._scratch.pin(self._storage.pin(key, check=self._check))) for id_, key in keys.items()}
 
 
-def _warning(line: str) -> dict[str, str]:
-    return {"stream": "hone", "line": line, "level": "warning"}
-
-
-def _fail(hold: Hold, database: Database, failure: Failure) -> None:
-    with database.transaction() as session:
-        jobs.fail(session, hold(session), failure)
+def _note_damage(session: Session, job: Job, message: str) -> None:
+    note = Note("checkpoint_damaged", message, "look at the disk or bucket of STORAGE_URL")
+    health_notes.add(session, job, note.at(job.progress["step"]))

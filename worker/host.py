@@ -1,4 +1,4 @@
-"""What a worker's machine is: its memory, its GPUs, the versions of what runs on it. Asked once, never of torch."""
+"""A worker's machine: its memory, its GPUs, the versions of its software. Read once, without torch."""
 
 import platform
 from contextlib import suppress
@@ -10,6 +10,7 @@ from typing import Any
 
 import pynvml
 
+from service.domain.stored import SPEC_VERSION
 from service.persistence.workers import Host
 
 PACKAGES = ("hone", "torch", "transformers")
@@ -24,7 +25,7 @@ def describe(indices: tuple[int, ...]) -> Host:
 
 
 def memory_bytes(cgroup: Path = CGROUP) -> int:
-    """What processes here can use: the machine's memory, or the container's limit where that is less."""
+    """What processes can use: the machine's memory, or the container's limit if that is less."""
     whole = sysconf("SC_PAGE_SIZE") * sysconf("SC_PHYS_PAGES")
     for name in LIMITS:
         with suppress(OSError, ValueError):  # not in a cgroup, or "max"
@@ -33,21 +34,21 @@ def memory_bytes(cgroup: Path = CGROUP) -> int:
 
 
 def gpus(indices: list[int]) -> list[dict[str, Any]]:
-    """Of each GPU of `indices` (as nvidia-smi counts): index, name, memory_bytes.
+    """Index, name and memory_bytes of each GPU of `indices` (as nvidia-smi counts).
 
-    A GPU that NVIDIA's driver does not know, another maker's for example, is named by its number, with 0 bytes.
+    A GPU that NVIDIA's driver does not know is named by its number, with 0 bytes.
     """
     known = _nvidia() if indices else {}
     return [known.get(index) or {"index": index, "name": f"GPU {index}", "memory_bytes": 0} for index in indices]
 
 
 def versions() -> dict[str, str]:
-    """Of Python and of what trains here, read from the installed packages without importing them."""
-    found = {"python": platform.python_version()}
+    """Of Python, of the spec, and of installed packages, which are not imported for it."""
+    installed = {"python": platform.python_version(), "spec": str(SPEC_VERSION)}
     for package in PACKAGES:
         with suppress(PackageNotFoundError):
-            found[package] = version(package)
-    return found
+            installed[package] = version(package)
+    return installed
 
 
 def _nvidia() -> dict[int, dict[str, Any]]:

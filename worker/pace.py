@@ -1,10 +1,10 @@
-"""How fast a job goes, from the steps that it reports."""
+"""The speed of a job and the time that it has left, estimated from the steps that it reports."""
 
 import math
 import time
 from typing import Any
 
-from worker.training.events import Step
+from worker.protocol import Step
 
 SMOOTHING = 0.9
 
@@ -15,12 +15,12 @@ class Pace:
     def __init__(self) -> None:
         self._total = 1
         self._step = 0
-        self._at = time.monotonic()
+        self._step_at = time.monotonic()
         self._seconds_per_step: float | None = None
 
     def start(self, total_steps: int, step: int) -> None:
-        """The clock starts when the model and the data are there."""
-        self._total, self._step, self._at = total_steps, step, time.monotonic()
+        """Start the clock, once the model and the data are loaded."""
+        self._total, self._step, self._step_at = total_steps, step, time.monotonic()
 
     @property
     def seconds_left(self) -> float:
@@ -29,7 +29,7 @@ class Pace:
 
     def progress(self, step: Step) -> dict[str, Any]:
         """The fields of `Progress` after a step."""
-        self._count(step.step)
+        self._measure(step.step)
         return {
             "step": step.step,
             "percent": round(100 * step.step / self._total, 2),
@@ -38,10 +38,10 @@ class Pace:
             "tokens_per_second": step.metrics.get("train/tokens_per_second"),
         }
 
-    def _count(self, step: int) -> None:
+    def _measure(self, step: int) -> None:
         now = time.monotonic()
         if step > self._step:
-            latest = (now - self._at) / (step - self._step)
-            before = self._seconds_per_step
-            self._seconds_per_step = latest if before is None else SMOOTHING * before + (1 - SMOOTHING) * latest
-            self._step, self._at = step, now
+            latest = (now - self._step_at) / (step - self._step)
+            average = self._seconds_per_step
+            self._seconds_per_step = latest if average is None else SMOOTHING * average + (1 - SMOOTHING) * latest
+            self._step, self._step_at = step, now

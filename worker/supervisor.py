@@ -1,4 +1,4 @@
-"""Sees a trainer through: writes what it says, passes on what the user wants, says how it ended."""
+"""Supervises a trainer: writes its events, passes on requests to pause and cancel, reports how it ended."""
 
 import math
 import threading
@@ -8,76 +8,76 @@ from dataclasses import dataclass
 from functools import partial
 from typing import TypeVar
 
+from hone.documents.status import JobStatus
+from hone.errors import Unavailable
 from service import logs
-from service.domain.errors import Unavailable
-from service.domain.jobs import JobStatus
 from service.failpoints import failpoint
+from worker.protocol import Assignment, Stop
 from worker.reporter import Reporter
 from worker.trainer_process import TrainerProcess
-from worker.training.events import Assignment, Stop
 
 log = logs.get(__name__)
 T = TypeVar("T")
-LOOK_SECONDS = 1.0
+READ_SECONDS = 1.0
 CANCEL_SECONDS = 5.0
 OVERTIME_SECONDS = 30.0  # to end a step and save, for a job whose time is up
 NEAR_END_SECONDS = 15.0  # about what a trainer needs to import torch on a busy machine
 
 
 @dataclass(frozen=True)
-class Patience:
+class Timeouts:
     """How long a trainer may take, in seconds."""
 
     grace: float
     """To end its step and save, once the worker is to stop."""
-    silence: float
-    """Without a sign of life, before it counts as frozen."""
+    heartbeat: float
+    """Without any output, before it counts as frozen."""
 
 
 def supervise(
     trainer: TrainerProcess,
     assignment: Assignment,
     reporter: Reporter,
-    stopping: threading.Event,
-    patience: Patience,
+    timeouts: Timeouts,
     near_end: Callable[[], None],
 ) -> None:
-    """Until the job ends, the worker stops, or the lease is lost (LeaseLost). `near_end` is called, also repeatedly,
-    when the job has seconds left: time to make ready for the next one.
+    """Run until the job ends, the worker stops, or the lease is lost (LeaseLost). While the job has only seconds left,
+    `near_end` is called, also repeatedly: it prepares for the next job.
     """
+    stopping = reporter.attempt.stopping
     trainer.start(assignment)
     failpoint("trainer.assigned")
-    request = _Request(trainer)
-    while (heard := trainer.hear(LOOK_SECONDS)) is not None:
-        status = _patiently(partial(reporter.write, reporter.admit(heard)), stopping)
+    request = _StopRequest(trainer)
+    while (outputs := trainer.read(READ_SECONDS)) is not None:
+        status = _until_written(partial(reporter.write, reporter.admit(outputs)), stopping)
         if reporter.ended:
             failpoint("end.committed")
             return
         if reporter.seconds_left < NEAR_END_SECONDS:
             near_end()
-        request.update(status, stopping.is_set(), reporter.out_of_time, patience.grace)
+        request.update(status, stopping=stopping.is_set(), out_of_time=reporter.out_of_time, grace=timeouts.grace)
         if request.overdue:
             trainer.kill()
-            _patiently(reporter.cut_off, stopping)
+            _until_written(reporter.end, stopping)
             return
-        if trainer.silent_seconds > patience.silence:
+        if trainer.seconds_since_output > timeouts.heartbeat:
             trainer.kill()
-            how = f"the trainer gave no sign of life for {patience.silence:g} seconds"
-            _patiently(partial(reporter.lost, how), stopping)
+            reason = f"the trainer sent no heartbeat for {timeouts.heartbeat:g} seconds"
+            _until_written(partial(reporter.lost, reason), stopping)
             return
-    _patiently(lambda: reporter.lost(trainer.ending()), stopping)
+    _until_written(lambda: reporter.lost(trainer.exit_reason()), stopping)
 
 
-class _Request:
-    """What a trainer is asked to do, and how long it may take."""
+class _StopRequest:
+    """The request to pause or cancel that a trainer has got, and its deadline."""
 
     def __init__(self, trainer: TrainerProcess) -> None:
         self._trainer = trainer
-        self._asked: Stop | None = None
+        self._sent: Stop | None = None
         self._kill_at = math.inf
 
-    def update(self, status: JobStatus, stopping: bool, out_of_time: bool, grace: float) -> None:
-        """Ask for what is wanted now, once. A pause has all the time that it needs, unless the worker stops."""
+    def update(self, status: JobStatus, *, stopping: bool, out_of_time: bool, grace: float) -> None:
+        """Send the request that is due, once. A pause has no deadline, unless the worker stops or the time is up."""
         wanted: Stop | None = None
         if stopping or out_of_time or status == JobStatus.PAUSING:
             wanted = "pause"
@@ -85,28 +85,28 @@ class _Request:
         if status == JobStatus.CANCELLING:
             wanted = "cancel"
             self._within(CANCEL_SECONDS)
-        if wanted and wanted != self._asked:
-            self._trainer.ask(wanted)
+        if wanted and wanted != self._sent:
+            self._trainer.request_stop(wanted)
             failpoint("stop.passed")
-            self._asked = wanted
+            self._sent = wanted
 
     @property
     def overdue(self) -> bool:
-        """Whether it did not do in time what it was asked for."""
+        """Whether the trainer missed its deadline."""
         return time.monotonic() > self._kill_at
 
     def _within(self, seconds: float) -> None:
         self._kill_at = min(self._kill_at, time.monotonic() + seconds)
 
 
-def _patiently(write: Callable[[], T], stopping: threading.Event) -> T:
-    """Try until it is written: a database that is away delays the reports and loses none. Unavailable only when the
-    worker stops meanwhile: the job's lease will run out, and it starts again from its last checkpoint.
+def _until_written(write: Callable[[], T], stopping: threading.Event) -> T:
+    """Retry while the database is away: reports are delayed, none is lost. Unavailable only if the worker stops
+    meanwhile: then the job's lease runs out, and it continues from its last checkpoint.
     """
     while True:
         try:
             return write()
         except Unavailable as error:
-            if stopping.wait(LOOK_SECONDS):
+            if stopping.wait(READ_SECONDS):
                 raise
-            log.warning("the database is away; reports wait", error=str(error))
+            log.warning("the database does not answer; reports wait", error=str(error))

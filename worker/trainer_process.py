@@ -1,4 +1,4 @@
-"""The trainer as its supervisor sees it: a process group, two pipes, and lines of text."""
+"""The trainer process from its supervisor's side: started as a process group, sent messages, read event by event."""
 
 import os
 import queue
@@ -13,22 +13,23 @@ from dataclasses import dataclass
 from types import TracebackType
 from typing import IO, Self
 
-from worker.training.events import Alive, Assignment, Command, Event, Message, Stop, decode, encode
+from worker.protocol import Alive, Assignment, Command, Event, Message, Stop, decode, encode
 
 GRACE_SECONDS = 5.0
-STARTUP_SECONDS = 60.0  # that a trainer may be silent beyond the limit, while it imports torch
+STARTUP_SECONDS = 60.0  # added to the heartbeat's timeout at the start, while the trainer imports torch
 LINE_CHARACTERS = 4000
 
 
 @dataclass(frozen=True)
-class Line:
-    """Something that the trainer printed."""
+class LogLine:
+    """A line that the trainer printed."""
 
     stream: str
     text: str
 
 
-Heard = Event | Line
+TrainerOutput = Event | LogLine
+"""What the supervisor reads from a trainer."""
 
 
 class TrainerProcess:
@@ -43,78 +44,81 @@ class TrainerProcess:
                 stdout=subprocess.PIPE,
                 stderr=subprocess.PIPE,
                 pass_fds=[writing],
-                start_new_session=True,  # a process group of its own: a terminal's Ctrl-C is the worker's affair
+                start_new_session=True,  # a process group of its own: a terminal's Ctrl-C reaches only the worker
             )
         except OSError:
             os.close(reading)
             raise
         finally:
             os.close(writing)
-        self._heard: queue.SimpleQueue[Heard | None] = queue.SimpleQueue()
-        self._heard_at = time.monotonic()
+        self._outputs: queue.SimpleQueue[TrainerOutput | None] = queue.SimpleQueue()
+        """With a None for each pipe that was closed."""
+        self._last_output_at = time.monotonic()
         self._open_pipes = 3
         self._readers = [
-            self._read(os.fdopen(reading, "rb"), decode),
-            self._read(self._process.stdout, lambda line: _line("stdout", line)),
-            self._read(self._process.stderr, lambda line: _line("stderr", line)),
+            self._start_reader(os.fdopen(reading, "rb"), decode),
+            self._start_reader(self._process.stdout, lambda line: _log_line("stdout", line)),
+            self._start_reader(self._process.stderr, lambda line: _log_line("stderr", line)),
         ]
 
     @property
     def alive(self) -> bool:
-        """Whether it runs."""
+        """Whether the process runs."""
         return self._process.poll() is None
 
     @property
     def pid(self) -> int:
-        """Its process id, which is its group's too."""
+        """Its process id, also that of its group."""
         return self._process.pid
 
     def start(self, assignment: Assignment) -> None:
-        """Give it its job."""
-        self._heard_at = time.monotonic() + STARTUP_SECONDS
-        self._tell(assignment)
+        """Send it its job."""
+        self._last_output_at = time.monotonic() + STARTUP_SECONDS
+        self._send(assignment)
 
-    def ask(self, command: Stop) -> None:
-        """Ask it to stop at the end of its step."""
-        self._tell(Command(command=command))
+    def request_stop(self, command: Stop) -> None:
+        """Ask it to pause or cancel at the end of its step."""
+        self._send(Command(command=command))
 
     @property
-    def silent_seconds(self) -> float:
-        """Since it last said anything, if only that it lives."""
-        return time.monotonic() - self._heard_at
+    def seconds_since_output(self) -> float:
+        """Since it last sent or printed anything; heartbeats count."""
+        return time.monotonic() - self._last_output_at
 
-    def hear(self, seconds: float) -> list[Heard] | None:
-        """What it said since the last call: waits at most `seconds` for the first; None once all pipes are closed."""
-        heard: list[Heard] = []
+    def read(self, seconds: float) -> list[TrainerOutput] | None:
+        """The events and lines since the last call; waits at most `seconds` for the first. None once all pipes are
+        closed.
+        """
+        outputs: list[TrainerOutput] = []
         wait: float = seconds
         while self._open_pipes:
             try:
-                one = self._heard.get(timeout=wait) if wait else self._heard.get_nowait()
+                output = self._outputs.get(timeout=wait) if wait else self._outputs.get_nowait()
             except queue.Empty:
-                return heard
-            if one is None:
+                return outputs
+            if output is None:
                 self._open_pipes -= 1
             else:
-                heard.append(one)
+                outputs.append(output)
                 wait = 0.0
-        return heard or None
+        return outputs or None
 
-    def ending(self) -> str:
-        """How the process ended, in words."""
+    def exit_reason(self) -> str:
+        """How the process ended, as a sentence."""
         code = self._process.wait(GRACE_SECONDS)
         if code < 0:
             return f"the trainer was killed by {signal.Signals(-code).name}"
         return f"the trainer exited with status {code} before it was done"
 
     def kill(self) -> None:
-        """End the whole group, now."""
+        """Kill the whole process group."""
         if self.alive:
             os.killpg(self._process.pid, signal.SIGKILL)
         self._process.wait()
         for reader in self._readers:
             reader.join(GRACE_SECONDS)
         if self._process.stdin:
-            with suppress(BrokenPipeError):  # something was said to it that it did not live to read
+            with suppress(BrokenPipeError):  # it died before it read all that was sent
                 self._process.stdin.close()
 
     def __enter__(self) -> Self:
@@ -125,31 +129,33 @@ class TrainerProcess:
     ) -> None:
         self.kill()
 
-    def _tell(self, message: Message) -> None:
+    def _send(self, message: Message) -> None:
         stdin = self._process.stdin
         assert stdin is not None
         try:
             stdin.write(encode(message).encode())
             stdin.flush()
         except BrokenPipeError:
-            return  # it died; its pipes' end tells the rest
+            return  # it died: `read` returns None, and `exit_reason` says why
 
-    def _read(self, pipe: IO[bytes] | None, parse: Callable[[bytes], Heard]) -> threading.Thread:
+    def _start_reader(self, pipe: IO[bytes] | None, parse: Callable[[bytes], TrainerOutput]) -> threading.Thread:
         assert pipe is not None
 
         def run() -> None:
-            with pipe:
-                for line in pipe:
-                    self._heard_at = time.monotonic()
-                    one = parse(line)
-                    if not isinstance(one, Alive):
-                        self._heard.put(one)
-            self._heard.put(None)
+            try:
+                with pipe:
+                    for line in pipe:
+                        self._last_output_at = time.monotonic()
+                        output = parse(line)
+                        if not isinstance(output, Alive):
+                            self._outputs.put(output)
+            finally:  # a line that cannot be parsed closes the pipe, which ends the trainer
+                self._outputs.put(None)
 
         thread = threading.Thread(target=run, daemon=True)
         thread.start()
         return thread
 
 
-def _line(stream: str, line: bytes) -> Line:
-    return Line(stream, line.decode(errors="replace").rstrip("\n").replace("\x00", "")[:LINE_CHARACTERS])
+def _log_line(stream: str, line: bytes) -> LogLine:
+    return LogLine(stream, line.decode(errors="replace").rstrip("\n").replace("\x00", "")[:LINE_CHARACTERS])

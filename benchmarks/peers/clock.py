@@ -1,4 +1,4 @@
-"""Seconds of each step of a training run, told in a file. Runs in the environments of both sides."""
+"""Seconds of each step of a training run, written to a file. Runs in the environments of both sides."""
 
 import json
 from pathlib import Path
@@ -30,6 +30,6 @@ class Clock:
 
 
 def read(path: str) -> dict[str, Any]:
-    """What a side is to do."""
+    """The task of a side."""
     task: dict[str, Any] = json.loads(Path(path).read_text())
     return task

@@ -11,6 +11,8 @@ LOCKED = ["-c", str(ROOT / "requirements.lock")]
 PEERS = {
     "trl-1.16.0": ["trl==1.16.0", "torch==2.13.0", *LOCKED],
     "trl-0.24.0": ["trl==0.24.0", "torch==2.13.0", "transformers<5"],  # the last release with a PPO that is supported
+    "transformers-4.57": ["transformers==4.57.*", "torch", "peft"],
+    "transformers-5": ["transformers==5.*", "torch", "peft"],
 }
 
 

@@ -1,4 +1,4 @@
-"""Our side of a comparison: an assignment, run by the training loop without the service.
+"""Hone's side of a comparison: an assignment, run by the training loop without the service.
 
 python -m peers.ours TASK.json RESULT.json
 """
@@ -7,14 +7,14 @@ import sys
 
 from peers.clock import Clock, read
 
-from worker.training.events import Assignment, Step
+from worker.protocol import Assignment, Step
 from worker.training.loop import run
 
 METRICS = {"rollout": "time/rollout", "length": "policy/completion_length"}
 
 
 def main() -> None:
-    """Run it, and tell how long the steps took."""
+    """Run the assignment, and write how long the steps took."""
     clock = Clock()
     for event in run(Assignment.model_validate(read(sys.argv[1])["assignment"]), lambda: None):
         if isinstance(event, Step):

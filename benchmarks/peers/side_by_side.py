@@ -74,10 +74,10 @@ def workplace(options: argparse.Namespace) -> Iterator[tuple[Path, Path]]:
     """A temporary folder, and the model in it, for the length of a comparison."""
     with tempfile.TemporaryDirectory(prefix="hone-bench-", dir="/var/tmp") as name:
         folder = Path(name)
-        found = material.random_model(folder / "random") if options.random else options.model
-        if not (found / "config.json").exists():
-            raise SystemExit(f"no model in {found}: fetch it with examples/fetch_smollm2.py, or take --random")
-        yield folder, material.without_ends(found, folder / "model")
+        model = material.random_model(folder / "random") if options.random else options.model
+        if not (model / "config.json").exists():
+            raise SystemExit(f"no model in {model}: fetch it with examples/fetch_smollm2.py, or take --random")
+        yield folder, material.without_ends(model, folder / "model")
 
 
 def peer(options: argparse.Namespace, environment: str, module: str) -> Side:
@@ -114,7 +114,7 @@ def compare(
 
 
 def _run(side: Side, task: dict[str, Any], device: str, scratch: Path) -> tuple[dict[str, Any], float]:
-    """What a process told, and its highest memory in MB."""
+    """The result of a process, and its highest memory in MB."""
     described, result, log = scratch / "task.json", scratch / "result.json", scratch / "log.txt"
     described.write_text(json.dumps(task))
     command = [side.interpreter, "-m", side.module, str(described), str(result)]

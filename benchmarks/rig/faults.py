@@ -129,7 +129,7 @@ def random_failpoints(service: Service, random: Random, part: Part) -> str:
     return ";".join(rules)
 
 
-TRAINER = ("trainer.read", "step.begun", "step.told", "checkpoint.written", "checkpoint.renamed")
+TRAINER = ("trainer.read", "step.begun", "step.reported", "checkpoint.written", "checkpoint.renamed")
 OTHERS = {
     "api": ("request.", "submit.", "commit."),
     "dispatcher": ("outbox.", "lost."),

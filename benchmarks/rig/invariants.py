@@ -6,10 +6,11 @@ from pathlib import Path
 
 from sqlalchemy import select
 
+from hone.documents.status import JobStatus
 from rig import procs
 from rig.outcomes import Outcome, Told, comparable, sha256
 from rig.receiver import Receiver
-from service.domain.jobs import TERMINAL, JobStatus
+from service.domain.jobs import TERMINAL
 from service.persistence.database import Database
 from service.persistence.tables import Checkpoint, Job
 

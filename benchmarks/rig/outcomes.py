@@ -7,7 +7,8 @@ from typing import Any
 
 from sqlalchemy import select
 
-from service.domain.jobs import TERMINAL, JobStatus
+from hone.documents.status import JobStatus
+from service.domain.jobs import TERMINAL
 from service.persistence.database import Database
 from service.persistence.tables import Checkpoint, Event, Job, Metric, Sample
 

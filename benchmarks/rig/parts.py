@@ -8,7 +8,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
-from service.processes import Child, Program
+from service.local.processes import Program, RunningProgram
 
 RESTART_SECONDS = 0.3
 
@@ -26,9 +26,9 @@ class Part:
         self._wanted = True
         self.child = self._start()
 
-    def _start(self) -> Child:
+    def _start(self) -> RunningProgram:
         self._on_start(self)
-        return Child(self.program, self._logs)
+        return RunningProgram(self.program, self._logs)
 
     @property
     def pid(self) -> int:
@@ -43,6 +43,11 @@ class Part:
     def send(self, number: signal.Signals) -> None:
         """A signal, if there is somebody to hear it."""
         send(self.pid, number)
+
+    @property
+    def failpoints(self) -> str:
+        """What it has been armed with."""
+        return self.program.environment.get("HONE_FAILPOINTS", "")
 
     def arm(self, failpoints: str) -> None:
         """From its next start on, these failpoints."""

@@ -64,7 +64,8 @@ class Proxy:
         async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
             with contextlib.suppress(OSError, asyncio.CancelledError):
                 if self._state == "cut":
-                    return writer.transport.abort()
+                    writer.transport.abort()
+                    return
                 far_reader, far_writer = await asyncio.open_unix_connection(str(target))
                 await asyncio.gather(self._pass(reader, far_writer), self._pass(far_reader, writer))
             writer.transport.abort()

@@ -31,7 +31,7 @@ class Receiver:
                 self.send_header("content-length", "0")
                 self.end_headers()
 
-            def log_message(self, format: str, *args: Any) -> None:
+            def log_message(self, format: str, *args: Any) -> None:  # noqa: A002 - as its base calls it
                 """Nothing: a soak has thousands."""
 
         self._server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)

@@ -25,17 +25,17 @@ from rig.parts import Part, send
 from rig.proxy import Proxy
 from rig.receiver import Receiver
 from service import commands, failpoints
-from service.embedded.places import places
-from service.embedded.postgres import Postgres
-from service.embedded.valkey import Valkey
+from service.local.embedded.places import places
+from service.local.embedded.postgres import Postgres
+from service.local.embedded.valkey import Valkey
+from service.local.processes import Program
 from service.persistence.database import Database
 from service.persistence.migrations import upgrade
-from service.processes import Program
 
 ROOT = Path(service.__file__).parents[1]
 SOCKETS = [".s.PGSQL.5432", "redis.sock"]
 TEND_SECONDS = 0.05
-START_SECONDS = 90
+START_SECONDS = 180
 ENDS = [f"fine_tuning.job.{how}" for how in ("succeeded", "failed", "cancelled")]
 STALL_MARGIN = 1.5
 """How much longer than its lease a worker sleeps that is to lose it."""

@@ -5,12 +5,12 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
+from hone.documents.status import JobStatus
 from rig import invariants, outcomes, specs
 from rig.outcomes import Outcome
 from rig.service import Service
-from service.domain.jobs import JobStatus
 
-GRACE_SECONDS = 8.0
+GRACE_SECONDS = 60.0
 """In which leftovers may go after the last job's end."""
 ENDINGS = (JobStatus.SUCCEEDED,)
 
@@ -25,7 +25,7 @@ class References:
     def make(self, names: list[str]) -> None:
         """Run what is missing, all at once, while nothing is broken."""
         ids = {name: self.service.submit(specs.SPECS[name]) for name in names if name not in self.known}
-        wait(self.service, list(ids.values()), 150)
+        wait(self.service, list(ids.values()), 300)
         for name, job_id in ids.items():
             self.known[name] = outcomes.read(self.service.database, job_id)
             assert self.known[name].status == JobStatus.SUCCEEDED, self.known[name].failure

@@ -1,10 +1,10 @@
-"""A tar written as it is read: no temporary file, no more memory than one piece."""
+"""Streams a tar: no temporary file, and memory for one piece only."""
 
 import tarfile
 from collections.abc import Iterator
 
-from service.schemas import CheckpointFile
-from service.storage import Storage
+from hone.documents import CheckpointFile
+from service.storage.store import Storage
 
 
 def tar(storage: Storage, key: str, folder: str, files: list[CheckpointFile], modified: float) -> Iterator[bytes]:

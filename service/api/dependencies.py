@@ -1,4 +1,4 @@
-"""What endpoints ask for: the service's parts, one transaction, and who is asking."""
+"""What endpoints depend on: the parts of the service, one transaction, and the identity of the caller."""
 
 import time
 from asyncio import shield
@@ -11,18 +11,19 @@ from fastapi import Depends, Request
 from fastapi.concurrency import run_in_threadpool
 from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
 
-from service.bells import Listener, Ringer
-from service.domain.errors import Forbidden, Unauthorized
+from hone.errors import Forbidden, Unauthorized
 from service.failpoints import failpoint
+from service.messaging.wakeups import Listener, Publisher
 from service.persistence import keys
 from service.persistence.database import Database, Session
+from service.queue_view import QueueView
 from service.settings import Settings
-from service.storage import Storage
+from service.storage.store import Storage
 
 
 @dataclass(frozen=True)
 class Identity:
-    """Who is asking."""
+    """Who sends the request: owner and role of its key."""
 
     owner: str
     role: str
@@ -30,62 +31,63 @@ class Identity:
     max_queued: int | None
 
     @property
-    def sees(self) -> str | None:
-        """Whose things are visible: one's own; an admin sees everybody's (None)."""
+    def visible_owner(self) -> str | None:
+        """The owner whose jobs, files and webhooks are visible: oneself; None for an admin, who may see all owners'."""
         return None if self.role == "admin" else self.owner
 
 
 class Identities:
-    """Keys seen in the last seconds, by their hash: a poller does not cost a look-up each time."""
+    """A cache of who owns which key, by the key's hash, so that polling does not query the database each time."""
 
     SECONDS = 5.0  # how long a revoked key may still work
-    MOST = 10_000
+    MAX_KEYS = 10_000
 
     def __init__(self) -> None:
         self._known: dict[str, tuple[float, Identity]] = {}
 
     def get(self, secret: str) -> Identity | None:
-        """Who it was a moment ago."""
+        """The cached identity of a key, or None."""
         until, identity = self._known.get(keys.digest(secret), (0.0, None))
         return identity if time.monotonic() < until else None
 
     def put(self, secret: str, identity: Identity) -> None:
-        """Remember for a moment."""
-        if len(self._known) >= self.MOST:
+        """Cache an identity for SECONDS."""
+        if len(self._known) >= self.MAX_KEYS:
             self._known.clear()
         self._known[keys.digest(secret)] = (time.monotonic() + self.SECONDS, identity)
 
     def forget(self, key_id: str) -> None:
-        """A key was revoked: here at once, in other processes within SECONDS."""
+        """Drop a revoked key from this cache; in other processes its entry expires within SECONDS."""
         self._known = {hashed: known for hashed, known in self._known.items() if known[1].key_id != key_id}
 
 
 @dataclass(frozen=True)
 class Services:
-    """The parts of a running API, made once."""
+    """The parts of a running API, constructed once."""
 
     settings: Settings
     database: Database
     storage: Storage
-    ringer: Ringer
+    publisher: Publisher
     listener: Listener
     identities: Identities = field(default_factory=Identities)
+    queue: QueueView = field(default_factory=QueueView)
 
 
-# What waits for nothing is `async`: FastAPI runs a plain function in a thread, which costs more than it does itself.
+# Dependencies that never block are `async`: FastAPI runs plain functions in threads, which costs more than their work.
 
 
 async def services(request: Request) -> Services:
     """The parts of this API."""
-    found: Services = request.app.state.services
-    return found
+    parts: Services = request.app.state.services
+    return parts
 
 
 ServicesDep = Annotated[Services, Depends(services)]
 
 
 async def _transaction(parts: ServicesDep) -> AsyncIterator[Session]:
-    """Opening it asks nobody yet; ending it does, so that happens in a thread."""
+    """Opening a transaction does not contact the database; ending it does, so that happens in a thread."""
     transaction = parts.database.transaction()
     session = transaction.__enter__()
     try:
@@ -114,14 +116,14 @@ async def _identity(
 ) -> Identity:
     if credentials is None:
         raise Unauthorized("no API key: send the header 'Authorization: Bearer hone-…'", code="missing_api_key")
-    known = parts.identities.get(credentials.credentials)
-    if known is None:
-        known = await run_in_threadpool(_looked_up, parts, credentials.credentials)
-        parts.identities.put(credentials.credentials, known)
-    return known
+    identity = parts.identities.get(credentials.credentials)
+    if identity is None:
+        identity = await run_in_threadpool(_look_up, parts, credentials.credentials)
+        parts.identities.put(credentials.credentials, identity)
+    return identity
 
 
-def _looked_up(parts: Services, secret: str) -> Identity:
+def _look_up(parts: Services, secret: str) -> Identity:
     with parts.database.transaction() as session:
         key = keys.find(session, secret)
         if key is None:
@@ -134,13 +136,13 @@ Reader = Annotated[Identity, Depends(_identity)]
 
 async def _writer(identity: Reader) -> Identity:
     if identity.role == "viewer":
-        raise Forbidden("this key is a viewer's: it can look but not change; ask for a member's key")
+        raise Forbidden("this key has the role viewer, which may only read; use a key with the role member")
     return identity
 
 
 async def _admin(identity: Reader) -> Identity:
     if identity.role != "admin":
-        raise Forbidden(f"this needs an admin's key, but this one is a {identity.role}'s")
+        raise Forbidden(f"this request needs the role admin, but this key has the role {identity.role}")
     return identity
 
 

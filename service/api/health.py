@@ -1,36 +1,40 @@
-"""Whether the service lives, and whether it is ready."""
+"""Health of this process, and readiness of the service."""
 
 from datetime import UTC, datetime
 
 from fastapi import APIRouter, Response
 
-from service.api.dependencies import Services, ServicesDep
-from service.persistence import claims, workers
-from service.schemas import Readiness
+from hone.documents import Readiness
+from service.api.dependencies import ServicesDep
+from service.persistence import claims, leadership, workers
 
 router = APIRouter(tags=["health"])
 
 
 @router.get("/healthz")
 def healthz() -> dict[str, str]:
-    """This process answers."""
+    """Whether this process answers."""
     return {"status": "ok"}
 
 
 @router.get("/readyz")
 def readyz(parts: ServicesDep, response: Response) -> Readiness:
-    """The parts behind it answer: 503 without the database; without the broker or workers jobs wait (`degraded`)."""
-    broker = parts.ringer.answers()
+    """Whether the service is ready: 503 without the database; `degraded` without broker, dispatcher or workers."""
+    broker = parts.publisher.answers()
     if not parts.database.answers():
         response.status_code = 503
-        return Readiness(status="unavailable", database=False, broker=broker, workers=0, oldest_queued_seconds=None)
-    alive, oldest = _workers_and_queue(parts)
-    status = "ready" if broker and alive else "degraded"
-    return Readiness(status=status, database=True, broker=broker, workers=alive, oldest_queued_seconds=oldest)
-
-
-def _workers_and_queue(parts: Services) -> tuple[int, float | None]:
+        return Readiness(
+            status="unavailable", database=False, broker=broker, dispatcher=False, workers=0, oldest_queued_seconds=None
+        )
     with parts.database.transaction() as session:
         alive = len(workers.alive(session, parts.settings.lease_seconds))
+        dispatcher = leadership.has_healthy_leader(session)
         oldest = claims.oldest_queued(session)
-    return alive, (datetime.now(UTC) - oldest).total_seconds() if oldest else None
+    return Readiness(
+        status="ready" if broker and dispatcher and alive else "degraded",
+        database=True,
+        broker=broker,
+        dispatcher=dispatcher,
+        workers=alive,
+        oldest_queued_seconds=(datetime.now(UTC) - oldest).total_seconds() if oldest else None,
+    )

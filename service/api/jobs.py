@@ -6,23 +6,31 @@ from fastapi import APIRouter, Body, Depends, Header, Query, Response
 from fastapi.exceptions import RequestValidationError
 from pydantic import ValidationError
 
+from hone.documents import JobChange, JobExtension, JobRead, Page
+from hone.documents.status import JobStatus
 from service import commands
 from service.api.dependencies import Reader, ServicesDep, SessionDep, Writer
 from service.commands import Requester
-from service.domain.jobs import JobStatus
 from service.domain.specs import JobSpec
 from service.failpoints import failpoint
-from service.persistence import jobs, queue
+from service.persistence import jobs
 from service.persistence.database import Session
+from service.persistence.jobs import JobFilter
 from service.persistence.tables import Job
-from service.schemas import JobChange, JobRead, Page
+from service.queue_view import QueueSnapshot, QueueView
 
 router = APIRouter(prefix="/v1/jobs", tags=["jobs"])
 IdempotencyKey = Annotated[
-    str | None, Header(min_length=1, max_length=255, description="a repeated request with it makes no second job")
+    str | None,
+    Header(min_length=1, max_length=255, description="a repeated request with the same key makes no second job"),
 ]
 Retries = Annotated[
-    int, Header(alias="x-stainless-retry-count", ge=0, description="as OpenAI's SDKs count; above 0 it is a repetition")
+    int,
+    Header(
+        alias="x-stainless-retry-count",
+        ge=0,
+        description="number of retries, as OpenAI's SDKs send it; above 0 the request is a repetition",
+    ),
 ]
 
 
@@ -33,45 +41,70 @@ async def _requester(identity: Writer, idempotency_key: IdempotencyKey = None, r
 By = Annotated[Requester, Depends(_requester)]
 
 
-def read(session: Session, found: list[Job], *, places: bool = True) -> list[JobRead]:
-    """Rows as documents; `places`: with those in the queue, which a job that is new has not got yet."""
-    blocked = jobs.blocked_by(session, found)
-    line = queue.line(session) if places and any(job.status == JobStatus.QUEUED for job in found) else None
-    return [
-        JobRead.model_validate({**_columns(job), "blocked_by": blocked.get(job.id, []), **_place(job, line)})
-        for job in found
-    ]
+async def _filter(status: JobStatus | None = None, algorithm: str | None = None) -> JobFilter:
+    return JobFilter(status, algorithm)
 
 
-def _columns(job: Job) -> dict[str, Any]:
-    return {name: getattr(job, name) for name in JobRead.model_fields if hasattr(Job, name)}
+def read(session: Session, view: QueueView, rows: list[Job], *, with_position: bool = True) -> list[JobRead]:
+    """Rows as documents; `with_position`: including positions in the queue, which a new job does not have yet."""
+    blocked = jobs.blocked_by(session, rows)
+    any_queued = with_position and any(job.status == JobStatus.QUEUED for job in rows)
+    snapshot = view.snapshot(session) if any_queued else None
+    return [_document(job, blocked.get(job.id, []), snapshot) for job in rows]
 
 
-def _place(job: Job, line: queue.Line | None) -> dict[str, Any]:
-    if line is None or job.status != JobStatus.QUEUED:
-        return {}
-    return {"queue_position": line.positions.get(job.id), "estimated_start_at": line.starts.get(job.id)}
+def _document(job: Job, blocked_by: list[str], snapshot: QueueSnapshot | None) -> JobRead:
+    queue = snapshot if job.status == JobStatus.QUEUED else None  # the snapshot may be older than the job's start
+    return JobRead(
+        id=job.id,
+        name=job.name,
+        owner=job.owner,
+        status=job.status,
+        algorithm=job.algorithm,
+        model=job.model,
+        spec=job.spec,
+        spec_version=job.spec_version,
+        tags=job.tags,
+        priority=job.priority,
+        version=job.version,
+        attempt=job.attempt,
+        restarts=job.restarts,
+        ran_seconds=job.ran_seconds,
+        retry_of=job.retry_of,
+        clone_of=job.clone_of,
+        progress=job.progress,
+        metrics=job.metrics,
+        health_notes=job.health_notes,
+        failure=job.failure,
+        blocked_by=blocked_by,
+        queue_position=queue.positions.get(job.id) if queue else None,
+        estimated_start_at=queue.starts.get(job.id) if queue else None,
+        created_at=job.created_at,
+        started_at=job.started_at,
+        finished_at=job.finished_at,
+    )
 
 
 @router.post("", status_code=201)
 def submit_job(spec: JobSpec, by: By, session: SessionDep, parts: ServicesDep) -> JobRead:
-    """Queue a training job. Once this has answered, the job is durable. A repeated request makes no second job."""
+    """Queue a training job. Once this has answered, the job is durable."""
     failpoint("request.read")
-    return read(session, [commands.submit(session, by, spec, parts.settings.model_roots)], places=False)[0]
+    job = commands.submit(session, by, spec, parts.settings.model_roots)
+    return read(session, parts.queue, [job], with_position=False)[0]
 
 
 @router.get("")
 def list_jobs(
     identity: Reader,
     session: SessionDep,
-    status: JobStatus | None = None,
-    algorithm: str | None = None,
+    parts: ServicesDep,
+    filters: Annotated[JobFilter, Depends(_filter)],
     after: str | None = None,
     limit: Annotated[int, Query(ge=1, le=100)] = 20,
 ) -> Page[JobRead]:
-    """Jobs, newest first."""
-    found = jobs.page(session, identity.sees, status=status, algorithm=algorithm, after_id=after, limit=limit + 1)
-    return Page.of(read(session, found), limit)
+    """List jobs, newest first."""
+    rows = jobs.page(session, identity.visible_owner, filters, after, limit + 1)
+    return Page.of(read(session, parts.queue, rows), limit)
 
 
 @router.get("/{job_id}")
@@ -79,43 +112,55 @@ def get_job(
     job_id: str,
     identity: Reader,
     session: SessionDep,
+    parts: ServicesDep,
     response: Response,
-    if_none_match: Annotated[str | None, Header(description="an ETag: 304 while the job is unchanged")] = None,
+    if_none_match: Annotated[
+        str | None, Header(description="an ETag; the answer is 304 while the job is unchanged")
+    ] = None,
 ) -> JobRead:
-    """A job as it stands: progress, last metrics, attempt, failure."""
-    if if_none_match is not None and jobs.version(session, job_id, identity.sees) == if_none_match.strip('"'):
+    """Show a job: status, progress, last metrics, attempt, failure."""
+    if if_none_match is not None and jobs.version(session, job_id, identity.visible_owner) == if_none_match.strip('"'):
         headers = {"etag": if_none_match}
         return Response(status_code=304, headers=headers)  # type: ignore[return-value]  # FastAPI passes it on
-    job = jobs.get(session, job_id, identity.sees)
+    job = jobs.get(session, job_id, identity.visible_owner)
     if job.status != JobStatus.QUEUED:  # what blocks a queued one changes without its version
         response.headers["etag"] = f'"{job.version}"'
-    return read(session, [job])[0]
+    return read(session, parts.queue, [job])[0]
 
 
 @router.post("/{job_id}/cancel")
-def cancel_job(job_id: str, identity: Writer, session: SessionDep) -> JobRead:
-    """Stop a job: at once if it waits, else within a step; its last checkpoint stays."""
-    job = commands.cancel(session, identity.sees, job_id)
-    return read(session, [job])[0]
+def cancel_job(job_id: str, identity: Writer, session: SessionDep, parts: ServicesDep) -> JobRead:
+    """Stop a job: at once if it is queued, else within a step. Its last checkpoint stays."""
+    job = commands.cancel(session, identity.visible_owner, job_id)
+    return read(session, parts.queue, [job])[0]
 
 
 @router.post("/{job_id}/pause")
-def pause_job(job_id: str, identity: Writer, session: SessionDep) -> JobRead:
-    """Stop a job for a while: it ends its step, saves and frees its device. One that waits is held back."""
-    return read(session, [commands.pause(session, identity.sees, job_id)])[0]
+def pause_job(job_id: str, identity: Writer, session: SessionDep, parts: ServicesDep) -> JobRead:
+    """Pause a job: it ends its step, saves and frees its device. A queued job is held back."""
+    return read(session, parts.queue, [commands.pause(session, identity.visible_owner, job_id)])[0]
 
 
 @router.post("/{job_id}/resume")
-def resume_job(job_id: str, identity: Writer, session: SessionDep) -> JobRead:
-    """Queue a paused job again: it goes on where it was, and ends in the same weights as if it had never stopped."""
-    return read(session, [commands.resume(session, identity.sees, job_id)])[0]
+def resume_job(job_id: str, identity: Writer, session: SessionDep, parts: ServicesDep) -> JobRead:
+    """Queue a paused job again. It continues where it was, and ends in the same weights as without the pause."""
+    return read(session, parts.queue, [commands.resume(session, identity.visible_owner, job_id)])[0]
 
 
 @router.post("/{job_id}/retry", status_code=201)
 def retry_job(job_id: str, by: By, identity: Writer, session: SessionDep, parts: ServicesDep) -> JobRead:
-    """A new job of the same spec that goes on from the last checkpoint of a failed or cancelled one."""
-    job = commands.retry(session, by, job_id, identity.sees, parts.settings.model_roots)
-    return read(session, [job])[0]
+    """Make a new job of the same spec that continues from the last checkpoint of a failed or cancelled job."""
+    job = commands.retry(session, by, job_id, identity.visible_owner, parts.settings.model_roots)
+    return read(session, parts.queue, [job])[0]
+
+
+@router.post("/{job_id}/extend", status_code=201)
+def extend_job(
+    job_id: str, further: JobExtension, by: By, identity: Writer, session: SessionDep, parts: ServicesDep
+) -> JobRead:
+    """Make a new job of the same spec with more steps or epochs, that continues where a finished job has ended."""
+    job = commands.extend(session, by, job_id, identity.visible_owner, parts.settings.model_roots, further)
+    return read(session, parts.queue, [job])[0]
 
 
 @router.post("/{job_id}/clone", status_code=201)
@@ -125,25 +170,27 @@ def clone_job(
     identity: Writer,
     session: SessionDep,
     parts: ServicesDep,
-    changes: Annotated[dict[str, Any] | None, Body(description="merged into the spec; null removes a field")] = None,
+    changes: Annotated[
+        dict[str, Any] | None, Body(description="merged into the spec (RFC 7396); null removes a field")
+    ] = None,
 ) -> JobRead:
-    """A new job of the same spec, with some fields changed, from the start."""
+    """Make a new job of the same spec, with some fields changed, from the start."""
     try:
-        job = commands.clone(session, by, job_id, identity.sees, parts.settings.model_roots, changes or {})
-    except ValidationError as error:  # of the merged spec: as clear as that of a submitted one
-        found = [{**one, "loc": ("body", *one["loc"])} for one in error.errors()]
-        raise RequestValidationError(found, body=changes) from None
-    return read(session, [job])[0]
+        job = commands.clone(session, by, job_id, identity.visible_owner, parts.settings.model_roots, changes or {})
+    except ValidationError as error:  # of the merged spec; answered like that of a submitted spec
+        errors = [{**each, "loc": ("body", *each["loc"])} for each in error.errors()]
+        raise RequestValidationError(errors, body=changes) from None
+    return read(session, parts.queue, [job])[0]
 
 
 @router.patch("/{job_id}")
-def change_job(job_id: str, changes: JobChange, identity: Writer, session: SessionDep) -> JobRead:
-    """Give a job another name, priority or tags."""
-    job = commands.change(session, identity.sees, job_id, changes.model_dump(exclude_unset=True))
-    return read(session, [job])[0]
+def change_job(job_id: str, changes: JobChange, identity: Writer, session: SessionDep, parts: ServicesDep) -> JobRead:
+    """Change a job's name, priority or tags."""
+    job = commands.change(session, identity.visible_owner, job_id, changes.model_dump(exclude_unset=True))
+    return read(session, parts.queue, [job])[0]
 
 
 @router.delete("/{job_id}", status_code=204)
 def delete_job(job_id: str, identity: Writer, session: SessionDep) -> None:
-    """Forget an ended job with its metrics, samples and checkpoints."""
-    commands.delete(session, identity.sees, job_id)
+    """Delete an ended job with its metrics, samples and checkpoints."""
+    commands.delete(session, identity.visible_owner, job_id)

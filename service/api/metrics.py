@@ -6,10 +6,10 @@ from typing import Annotated
 
 from fastapi import APIRouter, Query
 
+from hone.documents import MetricsRead, Series
 from service.api.dependencies import Reader, SessionDep
 from service.persistence import jobs, metrics
 from service.persistence.tables import Metric
-from service.schemas import MetricsRead, Series
 
 router = APIRouter(prefix="/v1/jobs/{job_id}", tags=["metrics"])
 
@@ -28,14 +28,14 @@ def get_metrics(
     job_id: str,
     identity: Reader,
     session: SessionDep,
-    names: Annotated[str | None, Query(description="comma-separated; all when absent")] = None,
+    names: Annotated[str | None, Query(description="names, separated by commas; without it, all")] = None,
     from_step: Annotated[int | None, Query(ge=0)] = None,
     to_step: Annotated[int | None, Query(ge=0)] = None,
 ) -> MetricsRead:
-    """The series of a job, every point of them."""
-    jobs.get(session, job_id, identity.sees)
-    wanted = [name.strip() for name in names.split(",")] if names else None
-    rows = metrics.series(session, job_id, wanted, from_step, to_step)
+    """Show a job's metrics as whole series."""
+    jobs.get(session, job_id, identity.visible_owner)
+    selected = [name.strip() for name in names.split(",")] if names else None
+    rows = metrics.series(session, job_id, selected, from_step, to_step)
     return MetricsRead(
         job_id=job_id, series=[_series(name, list(points)) for name, points in groupby(rows, key=lambda row: row.name)]
     )

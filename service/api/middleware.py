@@ -1,4 +1,4 @@
-"""Around every request: an id, and a limit to its body. Plain ASGI, so that streams stay streams."""
+"""Middleware: an id for every request, and a limit of its body. Plain ASGI, which does not buffer streams."""
 
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.exceptions import HTTPException
@@ -12,7 +12,7 @@ FORM_OVERHEAD = 2**16
 
 
 class RequestId:
-    """`x-request-id` on every answer: the caller's own, if it sent a sane one."""
+    """`x-request-id` on every answer: the one that the caller sent, if it is printable ASCII, else a new one."""
 
     def __init__(self, app: ASGIApp) -> None:
         self._app = app
@@ -22,20 +22,20 @@ class RequestId:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
-        given = Headers(scope=scope).get("x-request-id", "")
-        request_id = given if 0 < len(given) <= 100 and given.isascii() and given.isprintable() else ids.new("req_")
+        sent = Headers(scope=scope).get("x-request-id", "")
+        request_id = sent if 0 < len(sent) <= 100 and sent.isascii() and sent.isprintable() else ids.new("req_")
         scope["request_id"] = request_id
 
-        async def named(message: Message) -> None:
+        async def send_with_id(message: Message) -> None:
             if message["type"] == "http.response.start":
                 MutableHeaders(scope=message)["x-request-id"] = request_id
             await send(message)
 
-        await self._app(scope, receive, named)
+        await self._app(scope, receive, send_with_id)
 
 
 class BodyLimit:
-    """413 for a body that is too long, declared or counted as it arrives."""
+    """413 for a body that is too long, by its declared length or by counting it as it arrives."""
 
     def __init__(self, app: ASGIApp, max_upload_bytes: int) -> None:
         self._app = app
@@ -48,8 +48,9 @@ class BodyLimit:
             return
         upload = scope["path"] == "/v1/files"
         limit = self._max_upload + FORM_OVERHEAD if upload else JSON_BYTES
-        told = f"the limit is {self._max_upload if upload else JSON_BYTES} bytes"
-        remedy = f"{told}; split the file or ask the operator to raise HONE_MAX_UPLOAD_BYTES" if upload else told
+        remedy = f"the limit is {self._max_upload if upload else JSON_BYTES} bytes"
+        if upload:
+            remedy += "; split the file or ask the operator to raise HONE_MAX_UPLOAD_BYTES"
         declared = Headers(scope=scope).get("content-length", "")
         if declared.isdigit() and int(declared) > limit:
             response = answer(
@@ -59,7 +60,7 @@ class BodyLimit:
             return
         count = 0
 
-        async def counted() -> Message:
+        async def receive_and_count() -> Message:
             nonlocal count
             message = await receive()
             count += len(message.get("body", b""))
@@ -67,4 +68,4 @@ class BodyLimit:
                 raise HTTPException(413, f"the body is too long: {remedy}")
             return message
 
-        await self._app(scope, counted, send)
+        await self._app(scope, receive_and_count, send)

@@ -1,4 +1,4 @@
-"""From refusals to answers: one error shape, one table of statuses."""
+"""Turns errors into answers: one shape for all errors, one table of statuses."""
 
 import errno
 from typing import Any
@@ -8,9 +8,10 @@ from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
 from starlette.exceptions import HTTPException
 
-from service.domain import errors
+from hone import errors
+from hone.documents import ErrorBody, ErrorRead
+from service.domain.sentences import dotted, sentence
 from service.logs import get
-from service.schemas import ErrorBody, ErrorRead
 
 log = get(__name__)
 STATUSES: dict[type[errors.HoneError], tuple[int, str]] = {
@@ -22,18 +23,11 @@ STATUSES: dict[type[errors.HoneError], tuple[int, str]] = {
     errors.Forbidden: (403, "permission_error"),
     errors.Unavailable: (503, "server_error"),
 }
-PLAIN = {
-    "union_tag_not_found": "needs a {discriminator}, which says what kind it is",
-    "union_tag_invalid": "{discriminator} is '{tag}', but must be one of {expected_tags}",
-    "model_attributes_type": "must be a block of fields",
-    "model_type": "must be a block of fields",
-}
-"""Where pydantic's own sentence speaks of its insides."""
-DOCUMENTED: dict[int | str, dict[str, Any]] = {"default": {"model": ErrorRead, "description": "A refusal"}}
+DOCUMENTED: dict[int | str, dict[str, Any]] = {"default": {"model": ErrorRead, "description": "An error"}}
 
 
 def answer(status: int, kind: str, message: str, param: str | None = None, code: str | None = None) -> JSONResponse:
-    """An error in the one shape. SDKs retry a 409 and a 429 unless they are told not to."""
+    """The answer for an error. OpenAI's SDKs retry a 409 and a 429 unless a header forbids it."""
     body = ErrorRead(error=ErrorBody(message=message, type=kind, param=param, code=code))
     headers = {"x-should-retry": "false"} if status in (409, 429) else {}
     if status == 401:
@@ -56,52 +50,15 @@ async def _http(_: Request, error: Exception) -> JSONResponse:
 
 async def _invalid(_: Request, error: Exception) -> JSONResponse:
     assert isinstance(error, RequestValidationError)
-    found = list(error.errors())
-    first = found[0]
+    problems = list(error.errors())
+    first = problems[0]
     if first["type"] == "json_invalid":
-        where = first["loc"][-1]
-        message = f"the body is not JSON: {first['ctx']['error']} at character {where}"
+        position = first["loc"][-1]
+        message = f"the body is not JSON: {first['ctx']['error']} at character {position}"
         return answer(400, "invalid_request_error", message, code="invalid_json")
-    sentences = [_sentence(one, error.body) for one in found[:10]]
+    sentences = [sentence(problem, error.body) for problem in problems[:10]]
     param = dotted(first["loc"], error.body)
     return answer(422, "invalid_request_error", "; ".join(sentences), param, first["type"])
-
-
-def _sentence(error: Any, body: Any) -> str:
-    where = dotted(error["loc"], body)
-    value = error.get("input")
-    told = (
-        f" (got {value!r})" if isinstance(value, str | int | float | bool) and error["type"] != "unknown_field" else ""
-    )
-    message = _message(error)
-    return f"{where}: {message}{told}" if where else f"{message}{told}"
-
-
-def _message(error: Any) -> str:
-    ours = PLAIN.get(error["type"])
-    return ours.format(**error.get("ctx", {})) if ours else str(error["msg"]).removeprefix("Value error, ")
-
-
-def dotted(location: tuple[Any, ...], body: Any) -> str | None:
-    """`algorithm.num_generations` from pydantic's location, which also names the members of unions it went through.
-
-    Such a member stands right behind a field, is no key of the document there, and is not the last.
-    """
-    parts = list(location[1:]) if location and location[0] in ("body", "query", "path", "header") else list(location)
-    kept: list[str] = []
-    here, member_may_follow = body, False
-    for place, part in enumerate(parts):
-        inside = isinstance(here, dict) and part in here
-        if inside or (isinstance(part, int) and isinstance(here, list) and part < len(here)):
-            here = here[part]
-        elif member_may_follow and place < len(parts) - 1:
-            member_may_follow = False
-            continue
-        else:
-            here = None  # the field is absent: a preset's, or one that is missing
-        kept.append(str(part))
-        member_may_follow = True
-    return ".".join(kept) or None
 
 
 async def _disk(_: Request, error: Exception) -> JSONResponse:
@@ -114,12 +71,12 @@ async def _disk(_: Request, error: Exception) -> JSONResponse:
 async def _unexpected(request: Request, error: Exception) -> JSONResponse:
     request_id = request.scope.get("request_id", "-")
     log.error("a request failed", request_id=request_id, path=request.url.path, exc_info=error)
-    message = f"an error of ours, logged with the request id {request_id}"
+    message = f"internal error (request id {request_id})"
     return answer(500, "server_error", message, code="internal_error")
 
 
 def install(app: FastAPI) -> None:
-    """Have every error of an application answered in the one shape."""
+    """Register the handlers, so that every error is answered in the same shape."""
     app.add_exception_handler(errors.HoneError, _refused)
     app.add_exception_handler(RequestValidationError, _invalid)
     app.add_exception_handler(HTTPException, _http)

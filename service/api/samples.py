@@ -2,13 +2,24 @@
 
 from typing import Annotated, Literal
 
-from fastapi import APIRouter, Query
+from fastapi import APIRouter, Depends, Query
 
+from hone.documents import Page, SampleRead
 from service.api.dependencies import Reader, SessionDep
 from service.persistence import jobs, samples
-from service.schemas import Page, SampleRead
+from service.persistence.samples import SampleFilter
+from service.persistence.tables import Sample
 
 router = APIRouter(prefix="/v1/jobs/{job_id}", tags=["samples"])
+
+
+async def _filter(
+    step: Annotated[int | None, Query(ge=0)] = None,
+    split: Literal["train", "eval"] | None = None,
+    min_reward: float | None = None,
+    max_reward: float | None = None,
+) -> SampleFilter:
+    return SampleFilter(step, split, min_reward, max_reward)
 
 
 @router.get("/samples")
@@ -16,23 +27,28 @@ def list_samples(
     job_id: str,
     identity: Reader,
     session: SessionDep,
-    step: Annotated[int | None, Query(ge=0)] = None,
-    split: Literal["train", "eval"] | None = None,
-    min_reward: float | None = None,
-    max_reward: float | None = None,
-    after: Annotated[int | None, Query(description="the last id already seen")] = None,
+    filters: Annotated[SampleFilter, Depends(_filter)],
+    after: Annotated[int | None, Query(description="last id already seen")] = None,
     limit: Annotated[int, Query(ge=1, le=200)] = 20,
 ) -> Page[SampleRead]:
-    """Responses, newest first."""
-    jobs.get(session, job_id, identity.sees)
-    found = samples.page(
-        session,
-        job_id,
-        step=step,
-        split=split,
-        min_reward=min_reward,
-        max_reward=max_reward,
-        after=after,
-        limit=limit + 1,
+    """List recorded responses, newest first."""
+    jobs.get(session, job_id, identity.visible_owner)
+    rows = samples.page(session, job_id, filters, after, limit + 1)
+    return Page.of([_document(sample) for sample in rows], limit)
+
+
+def _document(sample: Sample) -> SampleRead:
+    return SampleRead(
+        id=sample.id,
+        job_id=sample.job_id,
+        step=sample.step,
+        split=sample.split,
+        prompt=sample.prompt,
+        response=sample.response,
+        answer=sample.answer,
+        reward=sample.reward,
+        rewards=sample.rewards,
+        tokens=sample.tokens,
+        truncated=sample.truncated,
+        created_at=sample.created_at,
     )
-    return Page.of([SampleRead.model_validate(sample) for sample in found], limit)

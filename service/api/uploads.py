@@ -1,4 +1,4 @@
-"""Uploads on this disk until they are checked and stored: files that are locked while somebody receives them."""
+"""Uploads on the local disk until they are checked and stored; each file is locked while it is received."""
 
 import hashlib
 import secrets
@@ -8,14 +8,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
 
-from service import locks
+from service.storage import locks
 
 CHUNK = 1 << 20
 
 
 @dataclass(frozen=True)
 class Upload:
-    """What was received."""
+    """A received file."""
 
     path: Path
     size: int
@@ -24,7 +24,7 @@ class Upload:
 
 @contextmanager
 def received(file: BinaryIO, data_dir: Path) -> Iterator[Upload]:
-    """The upload on disk, gone at the end of the block unless it was moved elsewhere; OSError when the disk is full."""
+    """The upload as a file, deleted at the end of the block unless it was moved. OSError if the disk is full."""
     path = _folder(data_dir) / secrets.token_hex(8)
     lock = locks.hold(path)
     try:
@@ -43,9 +43,9 @@ def _copy(file: BinaryIO, path: Path) -> Upload:
 
 
 def sweep(data_dir: Path) -> None:
-    """Remove what an API left that was killed: nobody holds its lock."""
+    """Delete uploads that killed API processes left behind: nothing holds their locks."""
     for path in _folder(data_dir).glob("*"):
-        lock = locks.hold_now(path)
+        lock = locks.try_hold(path)
         if lock is not None:
             lock.remove()
 

@@ -1,89 +1,116 @@
-"""Webhooks: addresses that hear of their owner's jobs, and the log of what was sent to each."""
+"""Webhooks over HTTP: URLs that receive the events of their owner's jobs, and the log of deliveries to each."""
 
 from typing import Annotated
 
 from fastapi import APIRouter, Query
 
+from hone.documents import (
+    Deleted,
+    DeliveryAttempt,
+    DeliveryRead,
+    Page,
+    WebhookChange,
+    WebhookCreate,
+    WebhookCreated,
+    WebhookRead,
+)
 from service import commands
 from service.api.dependencies import Reader, ServicesDep, SessionDep, Writer
-from service.persistence import webhooks
-from service.schemas import Deleted, DeliveryRead, Page, WebhookChange, WebhookCreate, WebhookCreated, WebhookRead
+from service.persistence import deliveries, webhooks
+from service.persistence.tables import Delivery, Webhook
 
 router = APIRouter(prefix="/v1/webhooks", tags=["webhooks"])
 Limit = Annotated[int, Query(ge=1, le=100)]
 
 
 @router.post("", status_code=201)
-def create_webhook(wanted: WebhookCreate, identity: Writer, session: SessionDep, parts: ServicesDep) -> WebhookCreated:
-    """Have an address told of your jobs. The secret that signs what is sent is in this answer and nowhere else."""
+def create_webhook(
+    document: WebhookCreate, identity: Writer, session: SessionDep, parts: ServicesDep
+) -> WebhookCreated:
+    """Create a webhook: Hone posts job events to its URL. Only this answer contains the secret that signs them."""
     private = parts.settings.webhook_allow_private
-    made = commands.create_webhook(session, identity.owner, wanted.url, wanted.events, private=private)
-    return WebhookCreated.model_validate(made)
+    webhook = commands.create_webhook(session, identity.owner, document.url, document.events, private=private)
+    return WebhookCreated(**dict(_document(webhook)), secret=webhook.secret)
 
 
 @router.get("")
 def list_webhooks(
     identity: Reader, session: SessionDep, after: str | None = None, limit: Limit = 20
 ) -> Page[WebhookRead]:
-    """Webhooks, newest first."""
-    found = webhooks.page(session, identity.sees, after, limit + 1)
-    return Page.of([WebhookRead.model_validate(row) for row in found], limit)
+    """List webhooks, newest first."""
+    rows = webhooks.page(session, identity.visible_owner, after, limit + 1)
+    return Page.of([_document(row) for row in rows], limit)
 
 
 @router.get("/{webhook_id}")
 def get_webhook(webhook_id: str, identity: Reader, session: SessionDep) -> WebhookRead:
-    """A webhook as it stands."""
-    return WebhookRead.model_validate(webhooks.get(session, webhook_id, identity.sees))
+    """Show a webhook."""
+    return _document(webhooks.get(session, webhook_id, identity.visible_owner))
 
 
 @router.patch("/{webhook_id}")
 def change_webhook(
-    webhook_id: str, wanted: WebhookChange, identity: Writer, session: SessionDep, parts: ServicesDep
+    webhook_id: str, changes: WebhookChange, identity: Writer, session: SessionDep, parts: ServicesDep
 ) -> WebhookRead:
-    """Change its URL or events, disable it, or enable it again: then what waited for it is sent."""
-    changed = commands.change_webhook(
-        session,
-        identity.sees,
-        webhook_id,
-        url=wanted.url,
-        events=wanted.events,
-        enabled=wanted.enabled,
-        private=parts.settings.webhook_allow_private,
-    )
-    return WebhookRead.model_validate(changed)
+    """Change a webhook's URL or events, disable it, or enable it again; enabling sends what waited for it."""
+    private = parts.settings.webhook_allow_private
+    return _document(commands.change_webhook(session, identity.visible_owner, webhook_id, changes, private=private))
 
 
 @router.delete("/{webhook_id}")
 def delete_webhook(webhook_id: str, identity: Writer, session: SessionDep) -> Deleted:
-    """Forget a webhook, its log and what was still to be sent to it."""
-    commands.delete_webhook(session, identity.sees, webhook_id)
+    """Delete a webhook with its log and its unsent messages."""
+    commands.delete_webhook(session, identity.visible_owner, webhook_id)
     return Deleted(id=webhook_id, object="webhook")
 
 
 @router.post("/{webhook_id}/test", status_code=201)
 def test_webhook(webhook_id: str, identity: Writer, session: SessionDep) -> DeliveryRead:
-    """Send a signed message of the type `webhook.test`; the log tells what became of it."""
-    return DeliveryRead.model_validate(commands.test_webhook(session, identity.sees, webhook_id))
+    """Send a signed message of the type `webhook.test`; the log shows the outcome."""
+    return _delivery(commands.test_webhook(session, identity.visible_owner, webhook_id))
 
 
 @router.get("/{webhook_id}/deliveries")
 def list_deliveries(
     webhook_id: str, identity: Reader, session: SessionDep, after: str | None = None, limit: Limit = 20
 ) -> Page[DeliveryRead]:
-    """What was sent to a webhook, or is to be, newest first: each attempt, the last answer, the next try."""
-    webhooks.get(session, webhook_id, identity.sees)
-    found = webhooks.log(session, webhook_id, after, limit + 1)
-    return Page.of([DeliveryRead.model_validate(row) for row in found], limit)
+    """List messages to a webhook, newest first: each attempt, the last answer, the next attempt."""
+    webhooks.get(session, webhook_id, identity.visible_owner)
+    rows = deliveries.page(session, webhook_id, after, limit + 1)
+    return Page.of([_delivery(row) for row in rows], limit)
 
 
 @router.get("/{webhook_id}/deliveries/{delivery_id}")
 def get_delivery(webhook_id: str, delivery_id: str, identity: Reader, session: SessionDep) -> DeliveryRead:
-    """One message, as it was sent, and what came of each attempt."""
-    webhooks.get(session, webhook_id, identity.sees)
-    return DeliveryRead.model_validate(webhooks.delivery(session, webhook_id, delivery_id))
+    """Show one message as it was sent, with the outcome of each attempt."""
+    webhooks.get(session, webhook_id, identity.visible_owner)
+    return _delivery(deliveries.get(session, webhook_id, delivery_id))
 
 
 @router.post("/{webhook_id}/deliveries/{delivery_id}/redeliver")
 def redeliver(webhook_id: str, delivery_id: str, identity: Writer, session: SessionDep) -> DeliveryRead:
-    """Send a delivery once more, under the same id, whatever became of it."""
-    return DeliveryRead.model_validate(commands.redeliver(session, identity.sees, webhook_id, delivery_id))
+    """Send a message again under the same id, whatever its outcome was."""
+    return _delivery(commands.redeliver(session, identity.visible_owner, webhook_id, delivery_id))
+
+
+def _document(row: Webhook) -> WebhookRead:
+    return WebhookRead(
+        id=row.id, owner=row.owner, url=row.url, events=row.events, enabled=row.enabled, created_at=row.created_at
+    )
+
+
+def _delivery(row: Delivery) -> DeliveryRead:
+    return DeliveryRead(
+        id=row.id,
+        webhook_id=row.webhook_id,
+        type=row.type,
+        job_id=row.job_id,
+        payload=row.payload,
+        attempts=row.attempts,
+        attempt_log=[DeliveryAttempt.model_validate(attempt) for attempt in row.attempt_log],
+        next_at=row.next_at,
+        delivered_at=row.delivered_at,
+        status_code=row.status_code,
+        error=row.error,
+        created_at=row.created_at,
+    )

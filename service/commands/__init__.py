@@ -3,7 +3,7 @@
 from service.commands.checkpoints import delete_checkpoint, promote
 from service.commands.jobs import cancel, change, delete, pause, resume
 from service.commands.keys import create_key, create_login_link, log_in, revoke_key
-from service.commands.submissions import Requester, clone, retry, submit
+from service.commands.submissions import Requester, clone, extend, retry, submit
 from service.commands.webhooks import change_webhook, create_webhook, delete_webhook, redeliver, test_webhook
 
 __all__ = [
@@ -18,6 +18,7 @@ __all__ = [
     "delete",
     "delete_checkpoint",
     "delete_webhook",
+    "extend",
     "log_in",
     "pause",
     "promote",

@@ -1,27 +1,28 @@
-"""What can be done with a job that is there."""
+"""What a user can do with a job."""
 
 from typing import Any
 
-from service.domain.errors import Conflict, IllegalMove
-from service.domain.jobs import TERMINAL, JobEvent, JobStatus
+from hone.documents.status import JobStatus
+from hone.errors import Conflict, IllegalMove
+from service.domain.jobs import TERMINAL, JobEvent
 from service.persistence import checkpoints, events, jobs, outbox
 from service.persistence.database import Session
 from service.persistence.tables import Job
 
 
 def cancel(session: Session, owner: str | None, job_id: str) -> Job:
-    """Ask a job to stop: at once if it waits, else within a step. Asking twice is fine."""
+    """Cancel a job: at once if it is queued or paused, else within a step. Asking twice is allowed."""
     return _ask(session, owner, job_id, JobEvent.CANCEL, JobStatus.CANCELLING)
 
 
 def pause(session: Session, owner: str | None, job_id: str) -> Job:
-    """Ask a job to end its step, save and free its device. Asking twice is fine."""
+    """Pause a job: it ends its step, saves and frees its device. Asking twice is allowed."""
     return _ask(session, owner, job_id, JobEvent.PAUSE, JobStatus.PAUSING, JobStatus.PAUSED)
 
 
 def resume(session: Session, owner: str | None, job_id: str) -> Job:
-    """Put a paused job back into the queue. One that waits there for its next try need not wait any longer: somebody
-    has looked. Asking twice is fine.
+    """Put a paused job back into the queue. A queued job that waits for its next attempt may start at once, because a
+    person has looked at it. Asking twice is allowed.
     """
     job = _ask(session, owner, job_id, JobEvent.RESUME, JobStatus.QUEUED)
     if job.restarts:
@@ -31,25 +32,25 @@ def resume(session: Session, owner: str | None, job_id: str) -> Job:
     return job
 
 
-def _ask(session: Session, owner: str | None, job_id: str, event: JobEvent, *there: JobStatus) -> Job:
+def _ask(session: Session, owner: str | None, job_id: str, event: JobEvent, *reached: JobStatus) -> Job:
     job = jobs.get(session, job_id, owner, lock=True)
-    if job.status not in there:
+    if job.status not in reached:
         jobs.move(session, job, event)
     return job
 
 
 def change(session: Session, owner: str | None, job_id: str, changes: dict[str, Any]) -> Job:
-    """Another name, priority or tags; what runs goes on."""
+    """Change name, priority or tags; a running job is not interrupted."""
     job = jobs.get(session, job_id, owner, lock=True)
     for name, value in changes.items():
         setattr(job, name, value)
-    told = ", ".join(f"{name} is now {value}" for name, value in changes.items())
-    events.add(session, job, "log", {"stream": "hone", "line": told})
+    line = ", ".join(f"{name} is now {value}" for name, value in changes.items())
+    events.add(session, job, "log", {"stream": "hone", "line": line})
     return job
 
 
 def delete(session: Session, owner: str | None, job_id: str) -> None:
-    """Forget an ended job, its metrics, samples and checkpoints."""
+    """Delete an ended job with its metrics, samples and checkpoints."""
     job = jobs.get(session, job_id, owner, lock=True)
     if job.status not in TERMINAL:
         raise IllegalMove(f"cannot delete a {job.status} job; cancel it first")

@@ -1,4 +1,4 @@
-"""New jobs: submitted, or made again from an earlier one. The same request twice makes one job."""
+"""New jobs: submitted, retried, extended or cloned. The same request twice makes one job."""
 
 import hashlib
 import json
@@ -6,62 +6,90 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from hone.documents.jobs import JobExtension
+from hone.documents.status import JobStatus
+from hone.errors import Conflict, IllegalMove, LimitReached
 from service.commands.checks import check
-from service.domain.errors import Conflict, IllegalMove, LimitReached
-from service.domain.jobs import JobStatus
+from service.domain.extension import extended
+from service.domain.jobs import TERMINAL
 from service.domain.merge import merged
 from service.domain.specs import JobSpec
+from service.domain.stored import StoredSpec, without_unknown_nulls
 from service.failpoints import failpoint
-from service.persistence import jobs
+from service.persistence import checkpoints, jobs
 from service.persistence.database import Session
 from service.persistence.tables import Job
 
 
 @dataclass(frozen=True)
 class Requester:
-    """Who asks for a job, and how often they asked before."""
+    """Who submits a job, and what identifies the request if it is repeated."""
 
     owner: str
     key_id: str | None = None
     max_queued: int | None = None
-    """How many jobs of the key may wait."""
+    """Largest number of queued jobs of the key; None: no limit."""
     idempotency_key: str | None = None
     repeated: bool = False
-    """Whether the client says that it repeats a request of which it got no answer."""
+    """Whether the client says that it repeats an earlier request."""
 
 
 def submit(session: Session, by: Requester, spec: JobSpec, model_roots: list[Path]) -> Job:
-    """Record a job and the bell that will start it: both exist, or neither. The same request twice makes one job."""
+    """Record a job and its doorbell in one transaction. The same request twice makes one job."""
     request_hash = _hash(spec.model_dump_json())
     return _earlier(session, by, request_hash) or _add(session, by, spec, model_roots, request_hash)[0]
 
 
-def retry(session: Session, by: Requester, job_id: str, sees: str | None, roots: list[Path]) -> Job:
-    """A new job of the same spec, which goes on from where the failed or cancelled one has come to."""
+def retry(session: Session, by: Requester, job_id: str, visible_owner: str | None, roots: list[Path]) -> Job:
+    """A new job of the same spec that continues from the last checkpoint of a failed or cancelled job."""
     request_hash = _hash(f"retry {job_id}")
-    made = _earlier(session, by, request_hash)  # first: that job may have been deleted meanwhile
-    if made is not None:
-        return made
-    earlier = jobs.get(session, job_id, sees, lock=True)
+    repeated = _earlier(session, by, request_hash)  # first: the failed job may have been deleted meanwhile
+    if repeated is not None:
+        return repeated
+    earlier = jobs.get(session, job_id, visible_owner, lock=True)
     if earlier.status not in (JobStatus.FAILED, JobStatus.CANCELLED):
         raise IllegalMove(f"cannot retry a {earlier.status} job; clone it to run its spec again")
-    spec = JobSpec.model_validate(earlier.spec)
-    made, new = _add(session, by, spec, roots, request_hash, retry_of=earlier.id)
-    if new:
-        jobs.inherit(session, made, earlier)
-    return made
+    spec = StoredSpec(earlier.spec, earlier.spec_version).exact()
+    job, is_new = _add(session, by, spec, roots, request_hash, retry_of=earlier.id)
+    if is_new:
+        jobs.inherit(session, job, earlier)
+    return job
+
+
+def extend(
+    session: Session, by: Requester, job_id: str, visible_owner: str | None, roots: list[Path], further: JobExtension
+) -> Job:
+    """A new job of the same spec and more steps that continues from the last checkpoint of a job that has succeeded."""
+    request_hash = _hash(f"extend {job_id} {further.model_dump_json()}")
+    repeated = _earlier(session, by, request_hash)
+    if repeated is not None:
+        return repeated
+    earlier = jobs.get(session, job_id, visible_owner, lock=True)
+    if earlier.status != JobStatus.SUCCEEDED:
+        remedy = "retry it" if earlier.status in TERMINAL else "let it end first"
+        raise IllegalMove(f"cannot extend a {earlier.status} job; {remedy}")
+    if checkpoints.choose(session, earlier.id, "latest") is None:
+        message = f"job {earlier.id} has no checkpoint to continue from; clone it with more steps"
+        raise Conflict(message, code="no_checkpoint")
+    spec = extended(StoredSpec(earlier.spec, earlier.spec_version).exact(), earlier.progress, further)
+    job, is_new = _add(session, by, spec, roots, request_hash, retry_of=earlier.id)
+    if is_new:
+        jobs.inherit(session, job, earlier)
+    return job
 
 
 def clone(
-    session: Session, by: Requester, job_id: str, sees: str | None, roots: list[Path], changes: dict[str, Any]
+    session: Session, by: Requester, job_id: str, visible_owner: str | None, roots: list[Path], changes: dict[str, Any]
 ) -> Job:
     """A new job, from the start, of the same spec with `changes` merged into it (RFC 7396: null removes a field)."""
     request_hash = _hash(f"clone {job_id} {json.dumps(changes, sort_keys=True)}")
-    made = _earlier(session, by, request_hash)
-    if made is not None:
-        return made
-    earlier = jobs.get(session, job_id, sees)
-    spec = JobSpec.model_validate(merged(earlier.spec, changes))
+    repeated = _earlier(session, by, request_hash)
+    if repeated is not None:
+        return repeated
+    earlier = jobs.get(session, job_id, visible_owner)
+    stored = StoredSpec(earlier.spec, earlier.spec_version)
+    document = without_unknown_nulls(merged(stored.document, changes))
+    spec = JobSpec.model_validate(document)  # strictly, like every request
     return _add(session, by, spec, roots, request_hash, clone_of=earlier.id)[0]
 
 
@@ -70,13 +98,14 @@ def _hash(request: str) -> str:
 
 
 def _earlier(session: Session, by: Requester, request_hash: str) -> Job | None:
-    """The job that an earlier try of this request made. Without a key it is one of the same request, which would give
-    the same weights anyway. Conflict when the key made another.
+    """The job that an earlier try of this request made, if any. Conflict if the Idempotency-Key made another job.
+
+    Without a key, a repeated request is recognised by its hash: the same spec would give the same weights anyway.
     """
     if by.idempotency_key is not None:
-        found = jobs.by_idempotency_key(session, by.owner, by.idempotency_key)
-        return found and _same(found, request_hash)
-    jobs.wait_for_the_same(session, by.owner, request_hash)  # an earlier try may still be on its way
+        job = jobs.by_idempotency_key(session, by.owner, by.idempotency_key)
+        return job and _same(job, request_hash)
+    jobs.lock_requests(session, by.owner, request_hash)  # an earlier try may not have committed yet
     return jobs.by_request_hash(session, by.owner, request_hash) if by.repeated else None
 
 
@@ -93,22 +122,22 @@ def _same(earlier: Job, request_hash: str) -> Job:
 def _add(
     session: Session, by: Requester, spec: JobSpec, roots: list[Path], request_hash: str, **origin: str
 ) -> tuple[Job, bool]:
-    """The job, and whether it was made now."""
-    _check_room_in_queue(session, by)
+    """The job, and whether this call made it."""
+    _check_queue_limit(session, by)
     check(session, by.owner, spec, roots)
     job = jobs.add(session, by.owner, spec, jobs.Origin(by.idempotency_key, request_hash, by.key_id, **origin))
-    if job is None:  # the same request came twice at the same time, and the other was faster
-        found = _earlier(session, by, request_hash)
-        assert found is not None
-        return found, False
+    if job is None:  # the same request came twice at the same time, and the other one was faster
+        first = _earlier(session, by, request_hash)
+        assert first is not None
+        return first, False
     failpoint("submit.written")
     return job, True
 
 
-def _check_room_in_queue(session: Session, by: Requester) -> None:
+def _check_queue_limit(session: Session, by: Requester) -> None:
     if by.key_id is None or by.max_queued is None:
         return
-    if jobs.queued_with(session, by.key_id) >= by.max_queued:
+    if jobs.count_queued(session, by.key_id) >= by.max_queued:
         raise LimitReached(
-            f"this key may have {by.max_queued} jobs waiting (max_queued); wait until one starts, or cancel one"
+            f"this key may have {by.max_queued} queued jobs (max_queued); wait until one starts, or cancel one"
         )

@@ -1,4 +1,4 @@
-"""Identifiers: a prefix that says of what, and a ULID (time first, so that they sort by age)."""
+"""Identifiers: a prefix for the kind of object, and a ULID (time first, so that they sort by age)."""
 
 import secrets
 import time

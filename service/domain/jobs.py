@@ -1,24 +1,20 @@
-"""The life of a job: its states, what may happen to it, and where that leads."""
+"""The life of a job: statuses, events, and the table of moves."""
 
 from enum import StrEnum
-from typing import Literal
 
-from pydantic import BaseModel
+from hone.documents.status import FailureCategory, JobStatus
+from hone.errors import IllegalMove
 
-from service.domain.errors import IllegalMove
-
-
-class JobStatus(StrEnum):
-    """Where a job is in its life."""
-
-    QUEUED = "queued"
-    RUNNING = "running"
-    PAUSING = "pausing"
-    PAUSED = "paused"
-    CANCELLING = "cancelling"
-    SUCCEEDED = "succeeded"
-    FAILED = "failed"
-    CANCELLED = "cancelled"
+STATUS_MEANINGS: dict[JobStatus, str] = {
+    JobStatus.QUEUED: "it waits for a worker, for a parent job or for its next attempt",
+    JobStatus.RUNNING: "a worker has claimed it: an attempt has begun",
+    JobStatus.PAUSING: "it was asked to pause; the trainer ends its step and saves",
+    JobStatus.PAUSED: "its state is saved and its device is free; `resume` puts it back into the queue",
+    JobStatus.CANCELLING: "it was asked to stop; the trainer ends within a step",
+    JobStatus.SUCCEEDED: "all steps are done, or early stopping ended it",
+    JobStatus.FAILED: "it ended with an error: `failure` has its category, message and hint",
+    JobStatus.CANCELLED: "it was stopped on request; its last checkpoint stays",
+}
 
 
 class JobEvent(StrEnum):
@@ -35,30 +31,43 @@ class JobEvent(StrEnum):
     STOP = "stop"
 
 
+EVENT_MEANINGS: dict[JobEvent, str] = {
+    JobEvent.CLAIM: "a worker takes the job and its lease",
+    JobEvent.FINISH: "the trainer has done all steps, perhaps just before it read a request to stop",
+    JobEvent.FAIL: "the trainer reported an error, a limit was reached, or a parent job did not succeed",
+    JobEvent.LOSE: "the worker or the trainer died, or the lease expired",
+    JobEvent.RELEASE: "the worker shuts down and hands the job back",
+    JobEvent.PAUSE: "a user asks the job to pause",
+    JobEvent.RESUME: "a user puts a paused job back into the queue",
+    JobEvent.CANCEL: "a user asks the job to stop",
+    JobEvent.STOP: "the trainer has stopped as requested",
+}
+
+
 S, E = JobStatus, JobEvent
 MOVES: dict[tuple[JobStatus, JobEvent], JobStatus] = {
     (S.QUEUED, E.CLAIM): S.RUNNING,
     (S.QUEUED, E.CANCEL): S.CANCELLED,
     (S.QUEUED, E.PAUSE): S.PAUSED,
-    (S.QUEUED, E.FAIL): S.FAILED,  # a job that it depends on did not succeed
+    (S.QUEUED, E.FAIL): S.FAILED,  # a job that it depends on did not succeed, or its spec cannot be read
     (S.RUNNING, E.FINISH): S.SUCCEEDED,
     (S.RUNNING, E.FAIL): S.FAILED,
     (S.RUNNING, E.LOSE): S.QUEUED,  # its worker or trainer died; anyone may claim it again
     (S.RUNNING, E.RELEASE): S.QUEUED,  # its worker is shutting down and hands it back
-    (S.RUNNING, E.PAUSE): S.PAUSING,  # asked; the step ends, its state is saved, the device is freed
+    (S.RUNNING, E.PAUSE): S.PAUSING,  # a request: the step ends, its state is saved, the device is freed
     (S.PAUSING, E.STOP): S.PAUSED,
-    (S.PAUSING, E.LOSE): S.PAUSED,  # from its last checkpoint it goes on just as well
+    (S.PAUSING, E.LOSE): S.PAUSED,  # it can continue from its last checkpoint
     (S.PAUSING, E.RELEASE): S.PAUSED,
-    (S.PAUSING, E.FINISH): S.SUCCEEDED,  # it was done before it heard
+    (S.PAUSING, E.FINISH): S.SUCCEEDED,  # it was done before it read the request
     (S.PAUSING, E.FAIL): S.FAILED,
     (S.PAUSING, E.CANCEL): S.CANCELLING,
     (S.PAUSED, E.RESUME): S.QUEUED,
     (S.PAUSED, E.CANCEL): S.CANCELLED,
-    (S.RUNNING, E.CANCEL): S.CANCELLING,  # asked; the loop stops at its next step
+    (S.RUNNING, E.CANCEL): S.CANCELLING,  # a request: the loop stops at its next step
     (S.CANCELLING, E.STOP): S.CANCELLED,
     (S.CANCELLING, E.LOSE): S.CANCELLED,
     (S.CANCELLING, E.RELEASE): S.CANCELLED,
-    (S.CANCELLING, E.FINISH): S.SUCCEEDED,  # it was done before it heard
+    (S.CANCELLING, E.FINISH): S.SUCCEEDED,  # it was done before it read the request
     (S.CANCELLING, E.FAIL): S.FAILED,
 }
 TERMINAL = frozenset({S.SUCCEEDED, S.FAILED, S.CANCELLED})
@@ -73,24 +82,11 @@ def after(status: JobStatus, event: JobEvent) -> JobStatus:
         raise IllegalMove(f"cannot {event} a {status} job") from None
 
 
-FailureCategory = Literal["user", "oom", "nan", "timeout", "lost", "infra"]
-
-
-class Failure(BaseModel):
-    """Why a job ended badly, and what its owner can do about it."""
-
-    category: FailureCategory
-    message: str
-    hint: str | None = None
-    detail: str | None = None
-
-
-class Progress(BaseModel):
-    """How far a job has come."""
-
-    step: int = 0
-    total_steps: int
-    percent: float = 0.0
-    phase: str = "queued"
-    eta_seconds: float | None = None
-    tokens_per_second: float | None = None
+FAILURE_MEANINGS: dict[FailureCategory, str] = {
+    "user": "the spec, the model or the data cannot be used, or the trainer raised an error",
+    "oom": "out of memory, even with the smallest pieces of a batch",
+    "nan": "a loss or gradient was NaN or infinite",
+    "timeout": "the job exceeded `max_seconds`",
+    "lost": "its worker or trainer died more often than `max_restarts` allows",
+    "infra": "a disk or the storage failed more often than `max_restarts` allows, or the stored spec is unreadable",
+}

@@ -1,4 +1,4 @@
-"""Directories of models that the operator offers: a spec names them by path, or by their name below a root.
+"""Models in directories of this machine: a spec names one by its path, or by its name below a root of the operator.
 
 A Hub id such as `HuggingFaceTB/SmolLM2-135M-Instruct` is looked for below the roots first, so that a machine without
 network serves what was put there under the same name.
@@ -6,24 +6,26 @@ network serves what was put there under the same name.
 
 from pathlib import Path
 
-from service.domain.errors import Invalid
+from hone.errors import Invalid
 
 
 def is_path(model: str) -> bool:
-    """Whether it is written as a path rather than as a name."""
+    """Whether a model is given as a path, not as a name."""
     return model.startswith(("/", ".", "~"))
 
 
 def local_directory(model: str, roots: list[Path]) -> Path | None:
-    """The directory that is meant, or None: then it is a name for the Hub. Links are resolved before the roots are held
-    against it. Raises Invalid for a path that leads outside the roots or is no model.
+    """The directory of a model, or None if the name is one of the Hub.
+
+    Links are resolved before the path is compared with the roots. Raises Invalid for a path outside the roots, or
+    without a model.
     """
     if is_path(model):
         return _checked(model, roots)
     for root in roots:
-        found = (root / model).resolve()
-        if found.is_relative_to(root.resolve()) and (found / "config.json").is_file():
-            return found
+        directory = (root / model).resolve()
+        if directory.is_relative_to(root.resolve()) and (directory / "config.json").is_file():
+            return directory
     return None
 
 

@@ -1,20 +1,99 @@
-"""What is wrong with a JSONL file, line by line, and which shapes its rows have."""
+"""The rows of a JSONL file, as the upload checks them and as a job reads them: by the same code.
 
-import sys
-from collections.abc import Iterable
-from json import JSONDecodeError, JSONDecoder, dumps
-from typing import Any
+`jsonl.py` reads the lines, `conversions.py` what other tools call their columns, `shapes.py` checks what comes out.
+"""
+
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Any, NamedTuple
 
 from pydantic import BaseModel
 
-from service.domain.shapes import Shape, problem_of, shapes_of
+from service.domain import conversions, jsonl
+from service.domain.column_hints import example, nearest
+from service.domain.column_mapping import MissingColumn
+from service.domain.shapes import (
+    COLUMNS,
+    Column,
+    Shape,
+    missing,
+    problem_of_columns,
+    problem_of_value,
+    prompt_note,
+    shapes_of,
+)
 
-LONGEST_LINE = 8 << 20
-"""Bytes."""
+
+class RowLine(NamedTuple):
+    """A line with a row, or with what should be one."""
+
+    line: int
+    """From 1; blank lines count."""
+    columns: tuple[str, ...]
+    """The names as they stand in the file."""
+    row: dict[str, Any]
+    """In our shapes, if it has one of them."""
+    problem: str | None
+    """Why the file cannot be used."""
+    unread: str | None = None
+    """Why the row has no shape: unknown columns or two meanings. A mapping may give it one."""
+    is_ambiguous: bool = False
 
 
-class Problem(BaseModel):
-    """What is wrong with a line."""
+class Rows:
+    """The rows of a file, read once; afterwards `notes` says what was read otherwise than it stands."""
+
+    def __init__(self, lines: Iterable[bytes], columns: Mapping[Column, str] | None = None) -> None:
+        """`columns` is the dataset's mapping: our names of columns, and those in the file."""
+        self.count = 0
+        """Rows so far."""
+        self._lines, self._columns = lines, columns or {}
+        self._blank = self._gap = 0
+        """Blank lines before the last row, and after it: only the former are told of."""
+        self._forms: Counter[str] = Counter()
+
+    def __iter__(self) -> Iterator[RowLine]:
+        for line in jsonl.read(self._lines):
+            if line.is_blank:
+                self._gap += 1
+                continue
+            self.count, self._blank, self._gap = self.count + 1, self._blank + self._gap, 0
+            yield self._row(line)
+
+    @property
+    def notes(self) -> list[str]:
+        """Sentences without an end: what was converted, and how many blank lines there are."""
+        forms = [f"{form}, in {count:,} of {self.count:,} rows" for form, count in self._forms.items()]
+        lines = "blank line is" if self._blank == 1 else "blank lines are"
+        return forms + [f"{self._blank:,} {lines} skipped"] * (self._blank > 0)
+
+    def _row(self, line: jsonl.Line) -> RowLine:
+        problem = line.problem or problem_of_value(line.value)
+        if problem is None and not line.value:
+            problem = missing(line.value)
+        if problem:
+            return RowLine(line.number, (), {}, problem)
+        names = tuple(line.value)
+        try:
+            reading = conversions.read(line.value, self._columns)
+        except MissingColumn as error:
+            return RowLine(line.number, names, line.value, str(error))
+        self._forms.update(reading.forms)
+        if reading.unread:
+            return RowLine(line.number, names, reading.row, None, reading.unread, is_ambiguous=True)
+        if not shapes_of(reading.row):
+            return RowLine(line.number, names, reading.row, None, _unknown(reading.row))
+        return RowLine(line.number, names, reading.row, problem_of_columns(reading.row))
+
+
+def _unknown(row: dict[str, Any]) -> str:
+    """Why a row has no shape, and how a job can give it one."""
+    mapping = example(nearest(list(COLUMNS), list(row)), list(row))
+    return f"{missing(row)}; or name its columns in dataset.columns of the job, e.g. {mapping}"
+
+
+class LineProblem(BaseModel):
+    """What is wrong with a line of a file."""
 
     line: int
     """From 1."""
@@ -22,126 +101,90 @@ class Problem(BaseModel):
 
 
 class FileReport(BaseModel):
-    """What a file holds."""
+    """The result of checking a file."""
 
     rows: int
-    """Lines that are not empty."""
+    """Number of lines that are not blank."""
     columns: list[str]
-    """Those that all readable rows have, in the order of the first one."""
+    """Columns that all readable rows have, as they stand in the file, in the order of the first row."""
     shapes: list[Shape]
-    """Those that all readable rows have."""
-    problems: list[Problem]
-    """The first ones."""
+    """Shapes that all readable rows have; none if a job must name their columns first."""
+    notes: list[str] = []
+    """What was read otherwise than it stands, and what a job must name."""
+    problems: list[LineProblem]
+    """The first problems."""
     problem_count: int
-    """All of them."""
+    """Number of all problems."""
 
 
 def check(lines: Iterable[bytes], *, max_problems: int = 20) -> FileReport:
-    """Read a file line by line; nothing of it is kept but the report."""
+    """Check a file line by line; only the report stays in memory."""
     checker = _Checker(max_problems)
-    for number, line in enumerate(lines, 1):
-        if line.isspace() or not line:
-            checker.empty += 1
-        else:
-            checker.row(number, line)
-    return checker.report()
+    rows = Rows(lines)
+    for row in rows:
+        checker.row(row)
+    return checker.report(rows)
 
 
 class _Checker:
-    """The report while it grows."""
+    """Builds the report row by row."""
 
     def __init__(self, max_problems: int) -> None:
-        self.empty = 0
-        """Empty lines since the last row: no problem unless a row follows."""
         self._max_problems = max_problems
-        self._rows = 0
         self._columns: list[str] | None = None
         self._shapes: list[Shape] = []
-        self._seen: set[tuple[str, ...]] = set()
-        """Which tuples of column names have been looked at; a file has few."""
-        self._problems: list[Problem] = []
+        self._unread: str | None = None
+        """Why the rows have no shape, with the first line of which this is so."""
+        self._hint: str | None = None
+        self._seen: set[tuple[tuple[str, ...], tuple[str, ...]]] = set()
+        """Columns of the file, and of the row as it was read, that were compared already; a file has few."""
+        self._problems: list[LineProblem] = []
         self._problem_count = 0
 
-    def row(self, number: int, line: bytes) -> None:
-        """Take in a line that is not empty."""
-        for gap in range(number - self.empty, number):
-            self._complain(gap, "is empty, but rows follow; remove it")
-        self.empty = 0
-        self._rows += 1
-        row, problem = _read(line)
-        problem = problem or problem_of(row) or self._compare(row)
+    def row(self, row: RowLine) -> None:
+        """Check a row."""
+        problem = row.problem or self._compare(row)
         if problem:
-            self._complain(number, problem)
+            self._add_problem(row.line, problem)
 
-    def report(self) -> FileReport:
-        """The end of the file is reached."""
-        if not self._rows:
-            self._complain(1, "the file has no rows; each line must be one JSON object")
+    def report(self, rows: Rows) -> FileReport:
+        """The report after the last line."""
+        if not rows.count:
+            self._add_problem(1, "the file has no rows; each line must be one JSON object")
         return FileReport(
-            rows=self._rows,
+            rows=rows.count,
             columns=self._columns or [],
             shapes=self._shapes,
+            notes=rows.notes + [note for note in (self._unread, self._hint) if note],
             problems=self._problems,
             problem_count=self._problem_count,
         )
 
-    def _compare(self, row: dict[str, Any]) -> str | None:
-        """Narrow what all rows have in common, or say that this one has nothing in common with them."""
-        columns = tuple(row)
-        if columns in self._seen:
+    def _compare(self, row: RowLine) -> str | None:
+        """Reduce columns and shapes to those that this row has too; a message if no shape is left."""
+        key = (row.columns, () if row.unread else tuple(row.row))
+        if key in self._seen:
             return None
-        shapes = shapes_of(row)
+        shapes = [] if row.unread else shapes_of(row.row)
         if self._columns is None:
-            self._columns, self._shapes = list(columns), shapes
+            self._columns, self._shapes = list(row.columns), shapes
+            self._hint = prompt_note(row.row) if shapes == ["prompt"] else None
+        elif self._shapes and row.unread and not row.is_ambiguous:
+            return row.unread
         common = [shape for shape in self._shapes if shape in shapes]
-        if not common:
+        if shapes and self._shapes and not common:
             before = " and ".join(self._shapes)
             return f"is a row of {' and '.join(shapes)}, but the rows before are {before}; use two files"
-        self._columns, self._shapes = [name for name in self._columns if name in row], common
+        if row.unread and self._unread is None:
+            self._unread = f"line {row.line} {row.unread}"
+        self._columns, self._shapes = [name for name in self._columns if name in row.columns], common
+        if not self._columns:
+            return f"has no column in common with the rows before; its columns are {', '.join(map(repr, row.columns))}"
         if len(self._seen) < 1000:
-            self._seen.add(columns)
+            self._seen.add(key)
         return None
 
-    def _complain(self, line: int, message: str) -> None:
+    def _add_problem(self, line: int, message: str) -> None:
         self._problem_count += 1
         if len(self._problems) < self._max_problems:
-            self._problems.append(Problem(line=line, message=message))
-
-
-class _NotJSON(ValueError):
-    """Python reads it, the standard does not know it."""
-
-
-def _refuse_constant(name: str) -> Any:
-    raise _NotJSON(f"is not JSON: {name} is no JSON number; write it as a string or leave it out")
-
-
-_decode = JSONDecoder(parse_constant=_refuse_constant).decode
-
-
-def _read(line: bytes) -> tuple[Any, str | None]:
-    """The value of a line, or what prevents reading it."""
-    if len(line) > LONGEST_LINE:
-        return None, f"is {len(line) / (1 << 20):.1f} MiB long; at most {LONGEST_LINE >> 20} MiB are allowed"
-    try:
-        row = _decode(line.decode())
-        if b"\\ud" in line or b"\\uD" in line:
-            dumps(row, ensure_ascii=False).encode()  # half a pair of surrogates is JSON, but no text
-    except JSONDecodeError as error:
-        if line.startswith(b"\xef\xbb\xbf"):
-            return None, "starts with a byte order mark; save the file as UTF-8 without one"
-        return None, f"is not JSON: {error.msg} at column {error.colno}"
-    except UnicodeDecodeError as error:
-        return (
-            None,
-            f"is not UTF-8: byte {error.object[error.start]:#04x} at column {error.start + 1}; convert the file",
-        )
-    except UnicodeEncodeError as error:
-        return None, f"has half of a surrogate pair, {error.object[error.start]!a}, which is not a character"
-    except RecursionError:
-        return None, "is nested too deeply"
-    except _NotJSON as error:
-        return None, str(error)
-    except ValueError:
-        return None, f"has a number of more than {sys.get_int_max_str_digits()} digits; write it as a string"
-    return row, None
+            self._problems.append(LineProblem(line=line, message=message))

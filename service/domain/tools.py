@@ -1,10 +1,10 @@
-"""The tools that a policy may call while it answers: their names, their schemas, and how often."""
+"""The tools that responses may call: names, schemas and limits."""
 
 from typing import Any, Literal, get_args
 
 from pydantic import Field
 
-from service.domain.strict import Strict
+from hone.documents.validation import Strict
 
 ToolName = Literal[
     "matrix_transpose", "matrix_cofactor", "determinant", "frobenius_norm", "matrix_rank", "matrix_trace"
@@ -25,18 +25,31 @@ MATRIX = {
 
 
 class ToolsSpec(Strict):
-    """Responses in turns: the policy writes a call, a tool answers it, and the policy goes on.
+    """Responses in turns: the policy writes a call, the tool's result is appended, and the policy continues.
 
-    A call is `<tool_call>{"name": ..., "arguments": {...}}</tool_call>`, one a turn. What tools answer is read, and
-    counts as part of the response, but nothing of it is learned. Tools of your own are not possible: they would be code
-    that runs on the workers.
+    A call is `<tool_call>{"name": ..., "arguments": {...}}</tool_call>`, one per turn. Results count as part of the
+    response and are never learned. Tools of your own are not supported: they would be code that runs on the workers.
     """
 
     functions: list[ToolName] = Field(
-        default_factory=lambda: list(get_args(ToolName)), min_length=1, description="which tools; all are exact"
+        default_factory=lambda: list(get_args(ToolName)),
+        min_length=1,
+        description="tools that may be called; all are exact",
     )
-    max_turns: int = Field(5, ge=1, le=64, description="most calls of a response that are answered")
-    max_result_length: int = Field(256, ge=8, le=8192, description="tokens of an answer; a longer one is cut")
+    max_turns: int = Field(5, ge=1, le=64, description="largest number of calls in a response")
+    max_turn_length: int | None = Field(
+        None,
+        ge=1,
+        le=32_768,
+        description="longest turn in tokens; a longer one is cut off, and the response with it; null: only the "
+        "response has a limit",
+    )
+    malformed_call: Literal["reply", "end"] = Field(
+        "reply",
+        description="what follows a call that is no JSON or names no tool of the job: its error as the result, or the "
+        "end of the response. Errors of the tool itself are always replied",
+    )
+    max_result_length: int = Field(256, ge=8, le=8192, description="longest result in tokens; a longer one is cut off")
 
 
 def schemas(spec: ToolsSpec | None) -> list[dict[str, Any]] | None:

@@ -1,4 +1,4 @@
-"""What a backup must hold, as of one moment, and what is put right after a restore."""
+"""What a backup must contain at one moment, and what must be corrected after a restore."""
 
 from sqlalchemy import delete, select, text
 from sqlalchemy.orm import Session
@@ -12,7 +12,7 @@ Contents = dict[str, dict[str, str]]
 
 
 def snapshot(session: Session) -> str:
-    """Let this transaction, and whoever is told the answer while it lasts, see the rows as they are now."""
+    """Let this transaction read the rows as they are now; pg_dump reads the same ones with the id that is returned."""
     session.execute(text("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY"))
     return str(session.execute(text("SELECT pg_export_snapshot()")).scalar_one())
 
@@ -25,7 +25,7 @@ def contents(session: Session) -> Contents:
 
 
 def hand_back(session: Session) -> list[str]:
-    """The jobs that ran when the backup was made, queued again without a blame; their workers are not here."""
+    """Queue the jobs again that ran when the backup was made: their workers do not exist here. This is no restart."""
     held = list(session.scalars(select(Job).where(Job.status.in_(HELD)).with_for_update()))
     for job in held:
         jobs.move(session, job, JobEvent.RELEASE, reason="restored from a backup")

@@ -7,10 +7,10 @@ from sqlalchemy.orm import Session
 
 
 def now(session: Session) -> datetime:
-    """The database's clock, read anew: hosts disagree about the time, and a transaction can be long."""
-    return session.execute(select(reading())).scalar_one()
+    """The current time by the database's clock: clocks of hosts differ, and a transaction may have begun long ago."""
+    return session.execute(select(now_expression())).scalar_one()
 
 
-def reading() -> ColumnElement[datetime]:
-    """What `now` reads, as a part of another query."""
+def now_expression() -> ColumnElement[datetime]:
+    """The same as an expression for another query."""
     return cast(func.clock_timestamp(), DateTime(timezone=True))

@@ -8,20 +8,20 @@ from sqlalchemy import Connection, Engine, create_engine, event, text
 from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError
 from sqlalchemy.orm import Session
 
-from service.domain.errors import Unavailable
+from hone.errors import Unavailable
 from service.failpoints import failpoint
 
 __all__ = [
     "STALL_SECONDS",
+    "AfterCommit",
     "Database",
-    "Ring",
     "Session",
-    "no_bell",
     "wake",
+    "wake_nobody",
     "with_driver",
 ]  # Session: SQLAlchemy is named here only
 WAKE = "wake"
-STALL_SECONDS = 20.0  # that a stopped process may keep rows locked: its jobs should run again within 45
+STALL_SECONDS = 20.0  # for which a stopped process may keep rows locked: its jobs should run again within 45 s
 NETWORK = {
     "connect_timeout": 5,
     # a network that is silently dead must not hold a thread for the two hours that TCP would
@@ -30,29 +30,35 @@ NETWORK = {
     "keepalives_count": 3,
     "tcp_user_timeout": 30_000,
 }
-Ring = Callable[[set[str]], None]
+AfterCommit = Callable[[set[str]], None]
+"""Called after a commit with the channels to wake."""
 
 
-def no_bell(channels: set[str]) -> None:
-    """For processes that wake nobody."""
+def wake_nobody(channels: set[str]) -> None:
+    """For processes that send no wake-ups."""
 
 
 def wake(session: Session, channel: str) -> None:
-    """Tell whoever waits on `channel`, once this transaction has happened."""
+    """Send a wake-up to `channel` once this transaction is committed."""
     session.info.setdefault(WAKE, set()).add(channel)
 
 
 class Database:
-    """A pool of connections. `ring` is called after each commit with the channels that have news.
+    """A pool of connections. `after_commit` is called after each commit with the channels that it wakes.
 
     `stall_seconds` bounds how long a transaction of a stopped process keeps its rows locked.
     """
 
     def __init__(
-        self, url: str, *, ring: Ring = no_bell, pool_size: int = 5, stall_seconds: float | None = None
+        self,
+        url: str,
+        *,
+        after_commit: AfterCommit = wake_nobody,
+        pool_size: int = 5,
+        stall_seconds: float | None = None,
     ) -> None:
         self.url = with_driver(url)
-        self._ring = ring
+        self._after_commit = after_commit
         self._engine = create_engine(
             self.url,
             pool_size=pool_size,
@@ -65,7 +71,7 @@ class Database:
 
     @contextmanager
     def transaction(self) -> Iterator[Session]:
-        """Everything that is done in it happens, or nothing does. Raises Unavailable when the server is away."""
+        """A transaction that commits at the end of the block, or rolls back. Unavailable if no server answers."""
         try:
             with Session(self._engine, expire_on_commit=False) as session:
                 yield session
@@ -74,14 +80,14 @@ class Database:
             broken = error.connection_invalidated or isinstance(error, OperationalError | InterfaceError)
             if not broken:
                 raise
-            raise Unavailable(f"the database cannot do this now; try again ({error.orig})") from error
+            raise Unavailable(f"the database is not available at the moment; try again ({error.orig})") from error
         channels: set[str] = session.info.get(WAKE, set())
         if channels:
-            failpoint("commit.unrung")
-            self._ring(channels)
+            failpoint("commit.unpublished")
+            self._after_commit(channels)
 
     def answers(self) -> bool:
-        """Whether the server can be asked."""
+        """Whether the server answers a query."""
         try:
             with self._engine.connect() as connection:
                 connection.execute(text("SELECT 1"))
@@ -90,12 +96,12 @@ class Database:
         return True
 
     def close(self) -> None:
-        """Give the connections back."""
+        """Close the connections."""
         self._engine.dispose()
 
 
 def _limit_stalls(engine: Engine, seconds: float) -> None:
-    """PostgreSQL ends a session that does nothing within a transaction for so long."""
+    """Let PostgreSQL end a session that is idle in a transaction for so long."""
 
     @event.listens_for(engine, "connect")
     def limit(connection: Any, _: object) -> None:
@@ -104,7 +110,12 @@ def _limit_stalls(engine: Engine, seconds: float) -> None:
 
     @event.listens_for(engine, "after_cursor_execute")
     def start_the_clock(
-        connection: Connection, _cursor: object, _statement: str, _parameters: object, _context: object, many: bool
+        connection: Connection,
+        _cursor: object,
+        _statement: str,
+        _parameters: object,
+        _context: object,
+        many: bool,  # noqa: FBT001 - as SQLAlchemy calls it
     ) -> None:
         """For many rows psycopg ends with a Flush, at which PostgreSQL stops its clock until the next statement."""
         if many:
@@ -112,6 +123,6 @@ def _limit_stalls(engine: Engine, seconds: float) -> None:
 
 
 def with_driver(url: str) -> str:
-    """`postgres://` and `postgresql://`, as hosting panels write it, mean psycopg 3 here."""
+    """The URL with psycopg 3 as its driver; hosting panels write `postgres://` or `postgresql://`."""
     scheme, separator, rest = url.partition("://")
     return f"postgresql+psycopg{separator}{rest}" if scheme in ("postgres", "postgresql") else url

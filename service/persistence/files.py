@@ -1,26 +1,38 @@
 """Uploaded files; their bytes are in the storage under their hash."""
 
+from dataclasses import dataclass
+
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
+from hone.errors import NotFound
 from service.domain import ids
-from service.domain.errors import NotFound
 from service.domain.rows import FileReport
 from service.persistence.tables import File
 
 
-def add(session: Session, owner: str, filename: str, purpose: str, size: int, sha256: str, report: FileReport) -> File:
+@dataclass(frozen=True)
+class Content:
+    """What an uploaded file holds."""
+
+    bytes: int
+    sha256: str
+    report: FileReport
+
+
+def add(session: Session, owner: str, filename: str, purpose: str, content: Content) -> File:
     """Record a file whose bytes are stored and whose rows were checked."""
     row = File(
         id=ids.new("file-"),
         owner=owner,
         filename=filename,
         purpose=purpose,
-        bytes=size,
-        sha256=sha256,
-        rows=report.rows,
-        columns=list(report.columns),
-        shapes=list(report.shapes),
+        bytes=content.bytes,
+        sha256=content.sha256,
+        rows=content.report.rows,
+        columns=list(content.report.columns),
+        shapes=list(content.report.shapes),
+        notes=list(content.report.notes),
     )
     session.add(row)
     session.flush()

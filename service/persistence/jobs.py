@@ -1,19 +1,22 @@
-"""Jobs: adding, finding and moving them. Every move locks the row, so that two never interleave."""
+"""Jobs: adding, finding and moving them. Every move locks the row, so that two moves never interleave."""
 
 from dataclasses import dataclass
 from datetime import timedelta
 from functools import cache
-from typing import Any
+from typing import Any, cast
 
 from sqlalchemy import Select, and_, bindparam, exists, func, insert, literal, or_, select
 from sqlalchemy.dialects.postgresql import insert as upsert
 from sqlalchemy.orm import Session, aliased
 
+from hone.documents.status import Failure, JobStatus, Progress
+from hone.errors import NotFound
 from service.domain import ids
-from service.domain.errors import NotFound
-from service.domain.jobs import HELD, TERMINAL, Failure, JobEvent, JobStatus, Progress, after
+from service.domain.jobs import HELD, TERMINAL, JobEvent, after
 from service.domain.specs import JobSpec
-from service.persistence import checkpoints, clock, events, metrics, outbox, webhooks
+from service.domain.stored import SPEC_VERSION
+from service.domain.webhooks import EVENT_OF_STATUS
+from service.persistence import checkpoints, clock, deliveries, events, health_notes, metrics, outbox
 from service.persistence.tables import Job, Metric, Sample
 
 REPEAT_MINUTES = 15  # the OpenAI SDK repeats a request within two waits of ten minutes at most, usually of seconds
@@ -21,7 +24,7 @@ REPEAT_MINUTES = 15  # the OpenAI SDK repeats a request within two waits of ten 
 
 @dataclass(frozen=True)
 class Origin:
-    """How a job came to be."""
+    """The request that made a job, and the job that it was made from."""
 
     idempotency_key: str | None = None
     request_hash: str | None = None
@@ -30,10 +33,18 @@ class Origin:
     clone_of: str | None = None
 
 
-def add(session: Session, owner: str, spec: JobSpec, origin: Origin) -> Job | None:
-    """Record a queued job, its first event and its bell; None if the owner has used the Idempotency-Key at this moment.
+@dataclass(frozen=True)
+class JobFilter:
+    """Filters of a list of jobs; None: any."""
 
-    One statement for all three: submits come by the hundred a second.
+    status: JobStatus | None = None
+    algorithm: str | None = None
+
+
+def add(session: Session, owner: str, spec: JobSpec, origin: Origin) -> Job | None:
+    """Record a queued job, its first event and its doorbell; None if the owner has just used the Idempotency-Key.
+
+    One statement does all three, because hundreds of submits may come in a second.
     """
     columns = {
         "id": ids.new("ftjob-"),
@@ -43,6 +54,7 @@ def add(session: Session, owner: str, spec: JobSpec, origin: Origin) -> Job | No
         "algorithm": spec.algorithm.type,
         "model": spec.model,
         "spec": spec.model_dump(mode="json"),
+        "spec_version": SPEC_VERSION,
         "tags": dict(spec.tags),
         "priority": spec.priority,
         "gpus": spec.resources.gpus,
@@ -54,21 +66,28 @@ def add(session: Session, owner: str, spec: JobSpec, origin: Origin) -> Job | No
     values = columns | vars(origin)
     job = session.scalar(_insertion(tuple(values)), {f"new_{name}": values[name] for name in values})
     if job is not None:
-        outbox.tell(session)
+        outbox.wake_dispatcher(session)
     return job
 
 
 @cache
 def _insertion(columns: tuple[str, ...]) -> Select[Job]:
-    """Made once: to put it together takes longer than to run it."""
-    statement = upsert(Job).values({name: bindparam(f"new_{name}") for name in columns})
-    unused = statement.on_conflict_do_nothing(index_elements=["owner", "idempotency_key"])
-    made = unused.returning(*Job.__table__.columns).cte("made")
-    return select(aliased(Job, made)).add_cte(events.first(made), outbox.bell(made))
+    """The statement, cached because building it takes longer than running it.
+
+    WITH new_job AS (INSERT INTO jobs (id, ...) VALUES (:new_id, ...)
+                     ON CONFLICT (owner, idempotency_key) DO NOTHING RETURNING *),
+         first_event AS (INSERT INTO events (...) SELECT ... FROM new_job),  -- status: queued
+         doorbell AS (INSERT INTO outbox (...) SELECT ... FROM new_job)
+    SELECT * FROM new_job                                                    -- no row: the key was used before
+    """
+    values: dict[str, Any] = {name: bindparam(f"new_{name}") for name in columns}
+    insertion = upsert(Job).values(values).on_conflict_do_nothing(index_elements=["owner", "idempotency_key"])
+    new_job = insertion.returning(*Job.__table__.columns).cte("new_job")
+    return select(aliased(Job, new_job)).add_cte(events.first(new_job), outbox.doorbell(new_job))
 
 
 def get(session: Session, job_id: str, owner: str | None, *, lock: bool = False) -> Job:
-    """The job, if `owner` may see it (None: everybody's), or NotFound."""
+    """The job, if `owner` may see it (None: any), or NotFound."""
     job = session.get(Job, job_id, with_for_update=lock or None, populate_existing=lock)
     if job is None or owner not in (None, job.owner):
         raise NotFound(f"no job {job_id}", param="job_id", code="job_not_found")
@@ -76,93 +95,85 @@ def get(session: Session, job_id: str, owner: str | None, *, lock: bool = False)
 
 
 def version(session: Session, job_id: str, owner: str | None) -> str | None:
-    """The version alone, of a job that `owner` may see: what an unchanged poll costs."""
+    """The version of a job that `owner` may see, or None; a poll of an unchanged job reads nothing else."""
     row = session.execute(select(Job.version, Job.owner).where(Job.id == job_id)).first()
     return str(row.version) if row is not None and owner in (None, row.owner) else None
 
 
 def by_idempotency_key(session: Session, owner: str, key: str) -> Job | None:
-    """The job that an earlier request with this key made."""
+    """The job that an earlier request with this Idempotency-Key made."""
     return session.scalar(select(Job).where(Job.owner == owner, Job.idempotency_key == key))
 
 
-def wait_for_the_same(session: Session, owner: str, request_hash: str) -> None:
-    """Let no other request for the same go on until this transaction ends."""
-    _queue_up(session, f"{owner}\n{request_hash}")
+def lock_requests(session: Session, owner: str, request_hash: str) -> None:
+    """Let equal requests of an owner wait until this transaction ends."""
+    _lock_until_commit(session, f"{owner}\n{request_hash}")
 
 
 def by_request_hash(session: Session, owner: str, request_hash: str) -> Job | None:
-    """The newest job of the last minutes that asks for the same."""
+    """The newest job of the last REPEAT_MINUTES that an equal request made."""
     recent = Job.created_at > func.now() - timedelta(minutes=REPEAT_MINUTES)
     same = select(Job).where(Job.owner == owner, Job.request_hash == request_hash, recent)
     return session.scalar(same.order_by(Job.created_at.desc()).limit(1))
 
 
-def _queue_up(session: Session, name: str) -> None:
+def _lock_until_commit(session: Session, name: str) -> None:
     session.execute(select(func.pg_advisory_xact_lock(func.hashtextextended(name, 0))))
 
 
-def queued_with(session: Session, key_id: str) -> int:
-    """How many jobs of a key wait. Requests with that key take turns until this transaction ends."""
-    _queue_up(session, f"queue of {key_id}")
+def count_queued(session: Session, key_id: str) -> int:
+    """The number of queued and paused jobs of a key. Other requests with that key wait until this transaction ends."""
+    _lock_until_commit(session, f"queue of {key_id}")
     waiting = (JobStatus.QUEUED, JobStatus.PAUSED)
     return session.scalar(select(func.count()).where(Job.key_id == key_id, Job.status.in_(waiting))) or 0
 
 
-def page(
-    session: Session,
-    owner: str | None,
-    *,
-    status: JobStatus | None,
-    algorithm: str | None,
-    after_id: str | None,
-    limit: int,
-) -> list[Job]:
-    """Newest first; `after_id` is the last one already seen."""
+def page(session: Session, owner: str | None, filters: JobFilter, after_id: str | None, limit: int) -> list[Job]:
+    """Jobs, newest first; `after_id` is the last one already seen."""
     query = select(Job).order_by(Job.created_at.desc(), Job.id.desc()).limit(limit)
     if owner is not None:
         query = query.where(Job.owner == owner)
-    if status is not None:
-        query = query.where(Job.status == status)
-    if algorithm is not None:
-        query = query.where(Job.algorithm == algorithm)
+    if filters.status is not None:
+        query = query.where(Job.status == filters.status)
+    if filters.algorithm is not None:
+        query = query.where(Job.algorithm == filters.algorithm)
     if after_id is not None:
-        seen = get(session, after_id, owner)
+        last = get(session, after_id, owner)
         query = query.where(
-            or_(Job.created_at < seen.created_at, and_(Job.created_at == seen.created_at, Job.id < seen.id))
+            or_(Job.created_at < last.created_at, and_(Job.created_at == last.created_at, Job.id < last.id))
         )
     return list(session.scalars(query))
 
 
-def blocked_by(session: Session, found: list[Job]) -> dict[str, list[str]]:
+def blocked_by(session: Session, rows: list[Job]) -> dict[str, list[str]]:
     """For each queued job, those of its parents that have not succeeded."""
-    parents = {parent for job in found if job.status == JobStatus.QUEUED for parent in job.depends_on}
+    parents = {parent for job in rows if job.status == JobStatus.QUEUED for parent in job.depends_on}
     if not parents:
         return {}
     done = set(session.scalars(select(Job.id).where(Job.id.in_(parents), Job.status == JobStatus.SUCCEEDED)))
     return {
         job.id: [parent for parent in job.depends_on if parent not in done]
-        for job in found
+        for job in rows
         if job.status == JobStatus.QUEUED
     }
 
 
 def move(session: Session, job: Job, event: JobEvent, **data: Any) -> None:
-    """Apply an event to a locked job and write the status event that tells of it."""
+    """Apply an event to a locked job and write the status event that reports it."""
     job.status = after(job.status, event)
     if job.status not in HELD:
-        _let_go(session, job)
+        _end_attempt(session, job)
     if job.status in TERMINAL:
         job.finished_at = clock.now(session)
         _release_children(session, job)
     if job.status == JobStatus.QUEUED:
         outbox.add(session, outbox.TRAIN, {"job_id": job.id})
     events.add(session, job, "status", {"status": job.status, **data})
-    webhooks.announce(session, job)
+    deliveries.announce(session, job, EVENT_OF_STATUS.get(job.status))
 
 
-def _let_go(session: Session, job: Job) -> None:
-    """The attempt is over. One that was lost counts until its lease ran out, whenever that was noticed."""
+def _end_attempt(session: Session, job: Job) -> None:
+    """Add the attempt's running time and clear its lease. A lost attempt counts until its lease expired."""
     if job.attempt_started_at is not None:
         end = clock.now(session)
         end = min(end, job.lease_expires_at or end)
@@ -171,20 +182,20 @@ def _let_go(session: Session, job: Job) -> None:
 
 
 def fail(session: Session, job: Job, failure: Failure) -> None:
-    """End a locked job badly, saying why."""
+    """End a locked job with a failure."""
     job.failure = failure.model_dump()
     move(session, job, JobEvent.FAIL, failure=job.failure)
 
 
 def _release_children(session: Session, job: Job) -> None:
-    """What waited for this job can start now, or never will; the dispatcher tells them apart."""
+    """Send a doorbell if jobs wait for this one: they can start now, or the dispatcher fails them."""
     waiting = exists().where(Job.status == JobStatus.QUEUED, Job.depends_on.contains([job.id]))
     if session.scalar(select(waiting)):
         outbox.add(session, outbox.TRAIN, {})
 
 
-def orphans(session: Session) -> list[tuple[Job, Job]]:
-    """Queued jobs, locked, each with a parent that ended without success."""
+def unstartable(session: Session) -> list[tuple[Job, Job]]:
+    """Queued jobs that can never start, locked, each with a parent that ended without success."""
     parent = aliased(Job)
     bad = (JobStatus.FAILED, JobStatus.CANCELLED)
     query = (
@@ -194,15 +205,15 @@ def orphans(session: Session) -> list[tuple[Job, Job]]:
         .with_for_update(of=Job, skip_locked=True)
         .limit(100)
     )
-    first: dict[str, tuple[Job, Job]] = {}
+    by_id: dict[str, tuple[Job, Job]] = {}
     for job, failed in session.execute(query):
-        first.setdefault(job.id, (job, failed))
-    return list(first.values())
+        by_id.setdefault(job.id, (job, failed))
+    return list(by_id.values())
 
 
 def inherit(session: Session, job: Job, earlier: Job) -> None:
-    """Have a new job start where an earlier one of the same spec has come to: its checkpoints, and the metrics and
-    samples up to the newest of them. The files are shared.
+    """Let a new job continue an earlier one of the same spec: it gets the checkpoints, whose files are shared, and the
+    metrics and samples up to the newest of them.
     """
     job.origins = dict(earlier.origins)
     for row in checkpoints.of_job(session, earlier.id):
@@ -216,20 +227,22 @@ def inherit(session: Session, job: Job, earlier: Job) -> None:
         rows = select(literal(job.id), *(table.__table__.c[name] for name in names))
         rows = rows.where(table.job_id == earlier.id, table.step <= step).order_by(table.created_at)
         session.execute(insert(table).from_select(["job_id", *names], rows))
-    for preview in events.page(session, earlier.id, 0, 10, ["preview"]):
-        events.add(session, job, "preview", preview.data)
+    for told in events.page(session, earlier.id, 0, 100, ["loaded", "preview"]):
+        events.add(session, job, cast("events.Kind", told.kind), told.data)
     job.metrics = events.finite(metrics.last(session, job.id))
     job.progress = {**job.progress, "step": step}
+    job.health_notes = [*earlier.health_notes]
+    health_notes.rewind(job, step)
 
 
 def remove(session: Session, job: Job) -> None:
-    """Forget an ended job with all that belongs to it."""
+    """Delete an ended job with everything that belongs to it."""
     for row in checkpoints.of_job(session, job.id):
         checkpoints.remove(session, row)
     session.delete(job)
 
 
 def unfinished_children(session: Session, job_id: str) -> list[str]:
-    """Jobs that still need this one."""
+    """Ids of unfinished jobs that depend on this one, oldest first."""
     query = select(Job.id).where(Job.depends_on.contains([job_id]), Job.status.not_in(TERMINAL))
     return list(session.scalars(query.order_by(Job.created_at)))

@@ -7,21 +7,21 @@ from datetime import datetime, timedelta
 from sqlalchemy import delete, func, or_, select
 from sqlalchemy.orm import Session
 
+from hone.documents.limits import Limits
+from hone.errors import NotFound
 from service.domain import ids
-from service.domain.errors import NotFound
-from service.domain.keys import Limits
 from service.persistence.tables import Key, LoginLink
 
 
 def digest(secret: str) -> str:
-    """What is kept of a secret."""
+    """The hash of a secret, which is what the database stores."""
     return hashlib.sha256(secret.encode()).hexdigest()
 
 
 def add(
     session: Session, owner: str, role: str, *, expires_at: datetime | None = None, limits: Limits | None = None
 ) -> tuple[Key, str]:
-    """A new key and its secret, which is nowhere else."""
+    """A new key and its secret, which is not stored."""
     secret, limits = f"hone-{secrets.token_urlsafe(32)}", limits or Limits()
     key = Key(
         id=ids.new("key_"),
@@ -40,7 +40,7 @@ def add(
 
 
 def find(session: Session, secret: str) -> Key | None:
-    """The living key with this secret."""
+    """The valid key with this secret, or None."""
     alive = or_(Key.expires_at.is_(None), Key.expires_at > func.now())
     return session.scalar(select(Key).where(Key.secret_hash == digest(secret), Key.revoked_at.is_(None), alive))
 
@@ -54,7 +54,7 @@ def get(session: Session, key_id: str) -> Key:
 
 
 def page(session: Session, after: str | None, limit: int) -> list[Key]:
-    """Everybody's, newest first (ids sort by age); `after` is the last one already seen."""
+    """All keys, newest first (ids sort by age); `after` is the last one already seen."""
     query = select(Key).order_by(Key.id.desc()).limit(limit)
     return list(session.scalars(query if after is None else query.where(Key.id < after)))
 
@@ -66,8 +66,8 @@ def add_link(session: Session, owner: str, role: str, expires_at: datetime) -> s
     return token
 
 
-def spend_link(session: Session, token: str, now: datetime, valid_for: timedelta) -> tuple[Key, str] | None:
-    """Change a token into a key; the second try finds nothing."""
+def exchange_link(session: Session, token: str, now: datetime, valid_for: timedelta) -> tuple[Key, str] | None:
+    """Exchange a token for a key; None if the token was used or has expired."""
     spent = delete(LoginLink).where(LoginLink.token_hash == digest(token), LoginLink.expires_at > now)
     link = session.execute(spent.returning(LoginLink.owner, LoginLink.role)).first()
     return add(session, link.owner, link.role, expires_at=now + valid_for) if link else None

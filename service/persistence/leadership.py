@@ -1,25 +1,40 @@
-"""Which of several processes acts: the one whose session holds an advisory lock of the database."""
+"""Leader election: of several processes the one acts whose session holds an advisory lock of the database."""
 
 import threading
 
 from sqlalchemy import Connection, NullPool, create_engine, text
 from sqlalchemy.exc import DBAPIError
+from sqlalchemy.orm import Session
 
-from service.domain.errors import Unavailable
+from hone.errors import Unavailable
 from service.logs import get
 from service.persistence.database import with_driver
 
 log = get(__name__)
-LOCK = 0x686F6E656C656164  # "honelead"; migrations take another one. It must not change between versions
+LOCK = 0x686F6E656C656164  # "honelead"; migrations use another lock. It must not change between versions
+HEALTHY = LOCK + 1  # held beside the other one; readiness looks at it
 SILENCE_SECONDS = 10.0
 
 
-class Leadership:
-    """One connection of its own, outside any pool and any transaction: the lock lives as long as its session.
+def has_healthy_leader(session: Session) -> bool:
+    """Whether there is a leader whose last report was healthy."""
+    query = """
+        SELECT EXISTS (
+            SELECT FROM pg_locks
+            WHERE locktype = 'advisory' AND granted AND objsubid = 1  -- a lock of one number of 64 bits
+              AND (classid::bigint << 32) | objid::bigint = :lock
+              AND database = (SELECT oid FROM pg_database WHERE datname = current_database())
+        )
+    """
+    return bool(session.scalar(text(query), {"lock": HEALTHY}))
 
-    A killed process loses it at once, because its socket closes. A stopped one, and one whose host or network is gone,
-    loses it after SILENCE_SECONDS: PostgreSQL (14 or newer) ends the session of a leader that has not asked for so
-    long. It needs sessions: a pooler between us and PostgreSQL must not share them between clients.
+
+class Leadership:
+    """Holds the lock in a connection of its own, outside any pool and transaction: it lives as long as the session.
+
+    A killed process loses the lock at once, because its socket closes. A stopped process, or one whose host or network
+    failed, loses it after SILENCE_SECONDS: PostgreSQL (14 or newer) ends a session that is idle for so long. A
+    connection pooler must not share sessions between clients.
     """
 
     def __init__(self, url: str, *, silence_seconds: float = SILENCE_SECONDS) -> None:
@@ -31,17 +46,29 @@ class Leadership:
             connect_args={"connect_timeout": 5, "tcp_user_timeout": 5000, "keepalives_idle": 5},
         )
         self._connection: Connection | None = None
-        self._leads = False
+        self._leads = self._healthy = False
         self._asking = threading.Lock()
 
     def __call__(self) -> bool:
-        """Whether this process may act now; to be asked before each act. Asking is what keeps or takes the lead."""
+        """Whether this process leads; to be called before each duty. The call also takes or keeps the lock."""
         with self._asking:
             try:
                 return self._ask(self._connection or self._connect())
             except DBAPIError as error:
-                self._part()
-                raise Unavailable(f"who leads cannot be asked; try again ({error.orig})") from error
+                self._disconnect()
+                raise Unavailable(f"cannot ask the database for the leader's lock; try again ({error.orig})") from error
+
+    def report(self, *, healthy: bool) -> None:
+        """Let the others see whether the duties of this process, if it leads, get done."""
+        with self._asking:
+            if self._connection is None or not self._leads or healthy == self._healthy:
+                return
+            try:
+                function = "pg_advisory_lock" if healthy else "pg_advisory_unlock"
+                self._connection.execute(text(f"SELECT {function}(:lock)"), {"lock": HEALTHY})
+                self._healthy = healthy
+            except DBAPIError:
+                self._disconnect()
 
     def _connect(self) -> Connection:
         self._connection = connection = self._engine.connect()
@@ -52,24 +79,24 @@ class Leadership:
         if self._leads:
             connection.execute(text("SELECT 1"))
         elif connection.scalar(text("SELECT pg_try_advisory_lock(:lock)"), {"lock": LOCK}):
-            log.info("leads")
+            log.info("this process leads")
             self._leads = True
         return self._leads
 
-    def _part(self) -> None:
-        """Whatever was known is stale: somebody else may lead by now."""
+    def _disconnect(self) -> None:
+        """Drop the connection; another process may lead by now."""
         if self._leads:
-            log.warning("leads no longer: its connection is gone")
-        self._leads = False
+            log.warning("this process no longer leads: its connection was lost")
+        self._leads = self._healthy = False
         if self._connection is not None:
             self._connection.invalidate()
             self._connection.close()
             self._connection = None
 
     def close(self) -> None:
-        """Let another one lead."""
+        """Release the lock, so that another process can lead."""
         with self._asking:
-            self._leads = False
+            self._leads = self._healthy = False
             if self._connection is not None:
                 self._connection.close()
                 self._connection = None

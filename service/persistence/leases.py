@@ -1,18 +1,19 @@
-"""Leases: an attempt holds its job as long as it says so in time, and may write only while it does."""
+"""Leases: an attempt holds its job while it renews the lease in time, and may write only while it holds the job."""
 
 from datetime import timedelta
 
 from sqlalchemy import delete, func, select
 from sqlalchemy.orm import Session
 
-from service.domain.errors import LeaseLost
-from service.domain.jobs import HELD, Failure, JobEvent, JobStatus
-from service.persistence import checkpoints, clock, events, jobs, metrics
+from hone.documents.status import Failure, JobStatus
+from hone.errors import LeaseLost
+from service.domain.jobs import HELD, JobEvent
+from service.persistence import checkpoints, clock, events, health_notes, jobs, metrics
 from service.persistence.tables import Event, Job, Metric, Sample
 
 
 def peek(session: Session, job_id: str, attempt: int) -> JobStatus:
-    """The status, for an attempt that has nothing to write; LeaseLost if it is no longer its job."""
+    """The job's status, for an attempt that writes nothing; LeaseLost if the attempt no longer holds the job."""
     row = session.execute(select(Job.status, Job.attempt).where(Job.id == job_id)).first()
     if row is None or row.attempt != attempt or row.status not in HELD:
         raise LeaseLost(f"attempt {attempt} no longer holds job {job_id}")
@@ -20,7 +21,7 @@ def peek(session: Session, job_id: str, attempt: int) -> JobStatus:
 
 
 def hold(session: Session, job_id: str, attempt: int, lease_seconds: float) -> Job:
-    """The job, locked and its lease renewed, for a write of `attempt`; LeaseLost if it is no longer its job."""
+    """The job, locked and its lease renewed, for a write of `attempt`; LeaseLost if that no longer holds the job."""
     job = session.get(Job, job_id, with_for_update=True, populate_existing=True)
     if job is None or job.attempt != attempt or job.status not in HELD:
         raise LeaseLost(f"attempt {attempt} no longer holds job {job_id}")
@@ -29,7 +30,7 @@ def hold(session: Session, job_id: str, attempt: int, lease_seconds: float) -> J
 
 
 def expired(session: Session) -> list[Job]:
-    """Jobs, locked, whose worker has not beaten for a whole lease."""
+    """Jobs, locked, whose lease has expired."""
     query = (
         select(Job)
         .where(Job.status.in_(HELD), Job.lease_expires_at < func.now())
@@ -40,7 +41,7 @@ def expired(session: Session) -> list[Job]:
 
 
 def give_up(session: Session, job: Job, failure: Failure) -> None:
-    """The end of an attempt, and of its job unless the fault was ours: a full disk has room again some day."""
+    """End an attempt, and its job with it unless the infrastructure failed: a full disk may have space again later."""
     if failure.category == "infra":
         lose(session, job, failure)
     else:
@@ -48,7 +49,7 @@ def give_up(session: Session, job: Job, failure: Failure) -> None:
 
 
 def lose(session: Session, job: Job, failure: Failure) -> None:
-    """An attempt came to nothing through no fault of the job's: again, or failed when that was once too often."""
+    """End an attempt that was lost through no fault of the job: queue the job again, or fail it at `max_restarts`."""
     if job.status == JobStatus.RUNNING and job.restarts >= job.max_restarts:
         message = f"{failure.message}; it was restarted {job.restarts} times (max_restarts)"
         jobs.fail(session, job, failure.model_copy(update={"message": message}))
@@ -59,16 +60,17 @@ def lose(session: Session, job: Job, failure: Failure) -> None:
 
 
 def backoff_seconds(restarts: int) -> float:
-    """The first restart is at once: a killed worker should cost seconds. Later ones wait 2, 4, 8 ... 60 s."""
+    """The wait before a restart: none before the first, so a killed worker costs seconds; then 2, 4, 8 ... 60 s."""
     return 0.0 if restarts <= 1 else min(60.0, 2.0 ** (restarts - 1))
 
 
 def rewind(session: Session, job: Job) -> None:
-    """Remove what an earlier attempt reported beyond the step that this one starts from."""
+    """Remove what an earlier attempt reported after the step that this attempt starts from."""
     newest = checkpoints.choose(session, job.id, "latest")
     step = newest.step if newest else None
     at_start = -1 if step is None else step  # without a checkpoint the evaluation at step 0 is repeated too
     for table in (Metric, Sample, Event):
         session.execute(delete(table).where(table.job_id == job.id, table.step > at_start))
     job.metrics = events.finite(metrics.last(session, job.id))
+    health_notes.rewind(job, step or 0)
     job.progress = {**job.progress, "step": step or 0, "phase": "starting", "eta_seconds": None}

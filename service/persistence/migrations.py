@@ -1,4 +1,4 @@
-"""Bringing a database to the newest schema, or to another one."""
+"""Migrates a database to the newest schema, or to another one."""
 
 from pathlib import Path
 
@@ -9,49 +9,62 @@ from alembic.script.revision import RevisionError
 from alembic.util import CommandError
 from sqlalchemy import create_engine, inspect, text
 
-from service.domain.errors import Invalid
+import service
+from hone.errors import Invalid
 from service.persistence.database import with_driver
 
 
+def scripts() -> Path:
+    """The folder of the migration scripts: `migrations/` of a checkout, or the copy in the wheel."""
+    packaged = Path(service.__file__).parent / "migrations"
+    return packaged if packaged.is_dir() else packaged.parents[1] / "migrations"
+
+
 def config(database_url: str) -> Config:
-    """Alembic's configuration for a database; the scripts are in `migrations/` at the top."""
-    made = Config(toml_file=str(Path(__file__).parents[2] / "pyproject.toml"))
-    made.attributes["database_url"] = with_driver(database_url)
-    return made
+    """Alembic's configuration for a database."""
+    settings = Config()
+    settings.set_main_option("script_location", str(scripts()).replace("%", "%%"))
+    settings.attributes["database_url"] = with_driver(database_url)
+    return settings
+
+
+def newest() -> str:
+    """The revision that this version of the service works with."""
+    return str(ScriptDirectory(str(scripts())).get_current_head())
 
 
 def upgrade(database_url: str) -> None:
-    """Apply what is missing; a database that is up to date is left alone."""
+    """Apply the migrations that are missing."""
     command.upgrade(config(database_url), "head")
 
 
 def migrate(database_url: str, revision: str) -> str:
-    """To a revision, or `head`, forwards or back; the one where the database is then. Back loses what is new there."""
-    made = config(database_url)
-    scripts = ScriptDirectory.from_config(made)
-    order = [script.revision for script in reversed(list(scripts.walk_revisions()))]
+    """Migrate to a revision, or to `head`, and return it. A downgrade loses data that only newer schemas have."""
+    settings = config(database_url)
+    directory = ScriptDirectory.from_config(settings)
+    order = [script.revision for script in reversed(list(directory.walk_revisions()))]
     try:
-        script = scripts.get_revision(revision)
+        script = directory.get_revision(revision)
     except (CommandError, RevisionError):
         script = None
     if script is None:
-        raise Invalid(f"there is no schema {revision}; there are {', '.join(order)}", param="to")
+        raise Invalid(f"there is no schema revision {revision}; the revisions are {', '.join(order)}", param="to")
     now = current(database_url)
     if now is not None and now in order and order.index(script.revision) < order.index(now):
-        command.downgrade(made, script.revision)
+        command.downgrade(settings, script.revision)
     else:
-        command.upgrade(made, script.revision)
+        command.upgrade(settings, script.revision)
     return script.revision
 
 
 def current(database_url: str) -> str | None:
-    """The revision of a database; none before the first."""
+    """The revision of a database; None before the first migration."""
     engine = create_engine(with_driver(database_url))
     try:
         with engine.connect() as connection:
             if not inspect(connection).has_table("alembic_version"):
                 return None
-            found = connection.scalar(text("SELECT version_num FROM alembic_version"))
-            return None if found is None else str(found)
+            revision = connection.scalar(text("SELECT version_num FROM alembic_version"))
+            return None if revision is None else str(revision)
     finally:
         engine.dispose()

@@ -1,4 +1,4 @@
-"""Messages that exist because their transaction happened."""
+"""Messages that are written in the transaction that they belong to, and sent after its commit by the dispatcher."""
 
 from typing import Any
 
@@ -15,26 +15,26 @@ CHANNEL = "hone:outbox"
 def add(session: Session, topic: str, payload: dict[str, Any]) -> None:
     """Have the dispatcher send a message once this transaction has happened."""
     session.add(Outbox(topic=topic, payload=payload))
-    tell(session)
+    wake_dispatcher(session)
 
 
-def bell(job: CTE) -> CTE:
-    """The one for a job that is made by the same statement."""
+def doorbell(job: CTE) -> CTE:
+    """The statement that adds the doorbell of a job, as a part of the statement that inserts the job."""
     values = select(literal(TRAIN), func.jsonb_build_object("job_id", job.c.id))
-    return insert(Outbox).from_select(["topic", "payload"], values).cte("rung")
+    return insert(Outbox).from_select(["topic", "payload"], values).cte("doorbell")
 
 
-def tell(session: Session) -> None:
+def wake_dispatcher(session: Session) -> None:
     """Wake the dispatcher."""
     wake(session, CHANNEL)
 
 
 def take(session: Session, limit: int = 1000) -> list[Outbox]:
-    """The oldest messages, locked; another dispatcher sees the others."""
+    """The oldest messages, locked; messages that another dispatcher has locked are skipped."""
     return list(session.scalars(select(Outbox).order_by(Outbox.id).limit(limit).with_for_update(skip_locked=True)))
 
 
 def sent(session: Session, messages: list[Outbox]) -> None:
-    """Forget messages that the broker has taken."""
+    """Delete messages that the broker has accepted."""
     if messages:
         session.execute(delete(Outbox).where(Outbox.id.in_([message.id for message in messages])))

@@ -1,4 +1,4 @@
-"""The rows. Postgres alone decides what a job is; everything else is told."""
+"""The tables. PostgreSQL alone holds the state of jobs; messages only say that there is something to read."""
 
 from datetime import datetime
 from typing import Any
@@ -19,7 +19,7 @@ from sqlalchemy import (
 from sqlalchemy.dialects.postgresql import ARRAY, JSONB
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 
-from service.domain.jobs import JobStatus
+from hone.documents.status import JobStatus
 
 NAMES = {
     "ix": "ix_%(table_name)s_%(column_0_N_name)s",
@@ -52,7 +52,7 @@ class Created:
 
 
 class Key(Created, Base):
-    """An API key; only the hash of its secret is kept."""
+    """An API key; only the hash of its secret is stored."""
 
     __tablename__ = "keys"
     id: Mapped[str] = mapped_column(primary_key=True)
@@ -62,13 +62,13 @@ class Key(Created, Base):
     expires_at: Mapped[datetime | None]
     revoked_at: Mapped[datetime | None]
     max_running: Mapped[int | None]
-    """Limits of the jobs that were submitted with it; none: no limit."""
+    """Limits of the jobs that were submitted with it; None: no limit."""
     max_queued: Mapped[int | None]
     max_gpus: Mapped[int | None]
 
 
 class LoginLink(Created, Base):
-    """A token that can be changed into a key once."""
+    """A token that can be exchanged for a key once."""
 
     __tablename__ = "login_links"
     token_hash: Mapped[str] = mapped_column(primary_key=True)
@@ -78,7 +78,7 @@ class LoginLink(Created, Base):
 
 
 class Job(Created, Base):
-    """A job: what was asked, where it is, who runs it, what it last said."""
+    """A job: its spec, its status, its attempt and lease, and its last progress and metrics."""
 
     __tablename__ = "jobs"
     id: Mapped[str] = mapped_column(primary_key=True)
@@ -88,6 +88,8 @@ class Job(Created, Base):
     algorithm: Mapped[str]
     model: Mapped[str]
     spec: Mapped[dict[str, Any]]
+    spec_version: Mapped[int] = mapped_column(server_default=text("1"))
+    """The version of the spec's fields (`service/domain/stored.py`)."""
     tags: Mapped[dict[str, Any]]
     priority: Mapped[int]
     gpus: Mapped[int]
@@ -95,9 +97,9 @@ class Job(Created, Base):
     max_restarts: Mapped[int]
     idempotency_key: Mapped[str | None]
     request_hash: Mapped[str | None]
-    """Of the spec as it was asked for: a repeated request without a key is recognised by it."""
+    """Hash of the submitted spec: identifies a repeated request that has no Idempotency-Key."""
     key_id: Mapped[str | None] = mapped_column(ForeignKey("keys.id", ondelete="SET NULL"))
-    """With which key it was submitted; its limits hold for the job."""
+    """The key that submitted the job; the limits of the key apply to it."""
     retry_of: Mapped[str | None]
     clone_of: Mapped[str | None]
 
@@ -109,14 +111,15 @@ class Job(Created, Base):
     not_before: Mapped[datetime | None]
     attempt_started_at: Mapped[datetime | None]
     reports: Mapped[int] = mapped_column(server_default=text("0"))
-    """How many the current attempt has written."""
+    """Number of batches of events that the current attempt has written."""
     ran_seconds: Mapped[float] = mapped_column(server_default=text("0"))
-    """By attempts that have ended."""
+    """Running time of ended attempts."""
 
     progress: Mapped[dict[str, Any]]
     metrics: Mapped[dict[str, Any]] = mapped_column(server_default=text("'{}'"))
     origins: Mapped[dict[str, Any]] = mapped_column(server_default=text("'{}'"))
-    """Which checkpoint each `job:ID@which` of the spec means, by id: decided once, kept until it has ended."""
+    """The checkpoint id that each `job:ID@which` of the spec means, once it is decided."""
+    health_notes: Mapped[list[Any]] = mapped_column(server_default=text("'[]'"))
     failure: Mapped[dict[str, Any] | None]
     started_at: Mapped[datetime | None]
     finished_at: Mapped[datetime | None]
@@ -183,7 +186,7 @@ class Sample(Created, Base):
 
 
 class Checkpoint(Created, Base):
-    """A whole checkpoint in the storage."""
+    """A complete checkpoint in the storage."""
 
     __tablename__ = "checkpoints"
     id: Mapped[str] = mapped_column(primary_key=True)
@@ -194,9 +197,9 @@ class Checkpoint(Created, Base):
     bytes: Mapped[int]
     best: Mapped[bool] = mapped_column(server_default=text("false"))
     promoted: Mapped[bool] = mapped_column(server_default=text("false"))
-    """Kept until a person says otherwise."""
+    """Retained until somebody demotes it."""
     damaged: Mapped[bool] = mapped_column(server_default=text("false"))
-    """Its files were found not to be what `files` says: nothing starts from it."""
+    """Its files differ from `files`: no job starts from it."""
     metrics: Mapped[dict[str, Any]]
     files: Mapped[list[Any]]
 
@@ -204,7 +207,7 @@ class Checkpoint(Created, Base):
 
 
 class Garbage(Created, Base):
-    """A key of the storage that its row no longer names: its files go once no other row names it."""
+    """A storage key that a row no longer names: its files are deleted once no other row names it."""
 
     __tablename__ = "garbage"
     id: Mapped[int] = mapped_column(Identity(), primary_key=True)
@@ -224,6 +227,7 @@ class File(Created, Base):
     rows: Mapped[int]
     columns: Mapped[list[str]]
     shapes: Mapped[list[str]]
+    notes: Mapped[list[str]] = mapped_column(server_default="{}")
 
     __table_args__ = (Index("ix_files_owner_created_at", "owner", "created_at"),)
 
@@ -238,7 +242,7 @@ class Outbox(Created, Base):
 
 
 class Worker(Base):
-    """A worker process and when it was last heard of."""
+    """A worker process and its last heartbeat."""
 
     __tablename__ = "workers"
     id: Mapped[str] = mapped_column(primary_key=True)
@@ -247,17 +251,17 @@ class Worker(Base):
     slots: Mapped[int]
     devices: Mapped[list[str]]
     gpus: Mapped[list[Any]] = mapped_column(server_default=text("'[]'"))
-    """Of each: index, name, memory_bytes."""
+    """Index, name and memory_bytes of each GPU."""
     memory_bytes: Mapped[int] = mapped_column(server_default=text("0"))
     versions: Mapped[dict[str, Any]] = mapped_column(server_default=text("'{}'"))
     draining: Mapped[bool] = mapped_column(server_default=text("false"))
-    """Finishes what it runs and claims nothing."""
+    """Whether it finishes its jobs and claims no more."""
     started_at: Mapped[datetime] = mapped_column(server_default=func.clock_timestamp())
     beat_at: Mapped[datetime] = mapped_column(server_default=func.clock_timestamp())
 
 
 class Webhook(Created, Base):
-    """An address that is told what happens to its owner's jobs."""
+    """A URL that receives the events of its owner's jobs."""
 
     __tablename__ = "webhooks"
     id: Mapped[str] = mapped_column(primary_key=True)
@@ -271,7 +275,7 @@ class Webhook(Created, Base):
 
 
 class Delivery(Created, Base):
-    """One message for one webhook: made in the transaction that it tells of, tried until it is taken."""
+    """One message for one webhook: written with the move that it reports, retried until it is accepted."""
 
     __tablename__ = "deliveries"
     id: Mapped[str] = mapped_column(primary_key=True)
@@ -281,12 +285,12 @@ class Delivery(Created, Base):
     payload: Mapped[dict[str, Any]]
     attempts: Mapped[int] = mapped_column(server_default=text("0"))
     next_at: Mapped[datetime | None] = mapped_column(server_default=func.clock_timestamp())
-    """When it is tried next; none: never again."""
+    """Time of the next attempt; None: no further attempt."""
     delivered_at: Mapped[datetime | None]
     status_code: Mapped[int | None]
     error: Mapped[str | None]
     attempt_log: Mapped[list[Any]] = mapped_column(server_default=text("'[]'"))
-    """What came of each attempt that was recorded, in their order, the latest few; bounded, so no table of its own."""
+    """The outcomes of the latest attempts, in order; bounded, so it needs no table of its own."""
 
     __table_args__ = (
         Index("ix_deliveries_next_at", "next_at", postgresql_where=text("next_at IS NOT NULL")),

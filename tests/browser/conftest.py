@@ -9,19 +9,11 @@ from typing import Any
 
 import pytest
 from playwright.sync_api import Browser, ConsoleMessage, Page, expect, sync_playwright
+from screenshot import FLAGS
 
 PAGE = Path(__file__).parents[2] / "service" / "dashboard" / "dist" / "index.html"
-FLAGS = [
-    "--headless",
-    "--no-sandbox",
-    "--disable-gpu",
-    "--disable-quic",
-    "--no-first-run",
-    "--disable-background-networking",
-    "--disable-component-update",
-    "--disable-sync",
-]
-expect.set_options(timeout=20_000)
+SECONDS = 60  # for whatever is expected; a page on a busy machine takes its time
+expect.set_options(timeout=1000 * SECONDS)
 
 
 @pytest.fixture(scope="session")
@@ -61,6 +53,7 @@ class Tab:
 def stranger(browser: Browser, server: Any) -> Iterator[Tab]:
     """A tab without a key. Nothing may be written to its console."""
     context = browser.new_context(viewport={"width": 1280, "height": 800})
+    context.set_default_timeout(1000 * SECONDS)
     tab = Tab(context.new_page(), server)
     tab.page.on("console", tab.heard)
     tab.page.on("pageerror", lambda error: tab.complaints.append(str(error)))

@@ -19,7 +19,7 @@ def test_a_lost_connection_is_told_and_loses_and_doubles_no_point(tab: Any, http
     loss = tab.page.get_by_role("img", name=LOSS)
     expect(loss).to_be_visible(timeout=90_000)
     tab.page.context.set_offline(True)
-    expect(tab.page.get_by_role("alert")).to_contain_text("The connection to the server is lost")
+    expect(tab.page.get_by_role("alert")).to_contain_text("Connection to the server lost")
     tab.page.wait_for_timeout(1500)
     tab.page.context.set_offline(False)
     expect(tab.page.get_by_role("alert")).to_have_count(0)

@@ -1,5 +1,6 @@
 """The list of jobs."""
 
+from collections.abc import Callable
 from typing import Any
 
 import httpx2
@@ -8,6 +9,7 @@ import yaml
 from playwright.sync_api import expect
 
 pytestmark = pytest.mark.browser
+Submit = Callable[..., dict[str, Any]]
 
 
 def test_a_submitted_job_appears_and_ends_without_a_reload(tab: Any) -> None:
@@ -21,8 +23,8 @@ def test_a_submitted_job_appears_and_ends_without_a_reload(tab: Any) -> None:
     expect(row).to_contain_text("train/loss")
 
 
-def test_the_filters_are_in_the_address(tab: Any) -> None:
-    sft = tab.server.submit(name="a supervised one", steps=1)
+def test_the_filters_are_in_the_address(tab: Any, waiting: Submit) -> None:
+    sft = waiting(name="a supervised one")
     tab.show("/jobs?algorithm=sft")
     expect(tab.page.get_by_role("row", name=sft["id"])).to_be_visible()
     tab.page.get_by_label("Algorithm").select_option("ppo")
@@ -57,8 +59,8 @@ def test_an_empty_list_shows_a_spec_that_the_api_accepts(tab: Any, http: httpx2.
     http.post(f"/v1/jobs/{answer.json()['id']}/cancel")
 
 
-def test_the_list_fits_a_narrow_screen(tab: Any) -> None:
-    tab.server.submit(name="a name that is rather long for a telephone, and then some", steps=1)
+def test_the_list_fits_a_narrow_screen(tab: Any, waiting: Submit) -> None:
+    waiting(name="a name that is rather long for a telephone, and then some")
     tab.page.set_viewport_size({"width": 380, "height": 800})
     tab.show("/jobs")
     expect(tab.page.get_by_role("link", name="rather long").first).to_be_visible()

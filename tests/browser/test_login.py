@@ -35,8 +35,8 @@ def test_a_wrong_key_is_refused_in_the_servers_words(stranger: Any) -> None:
     expect(stranger.page.get_by_role("alert")).to_have_text("this API key is unknown, expired or revoked")
 
 
-def test_a_link_to_a_job_shows_the_job_once_a_key_is_given(stranger: Any) -> None:
-    job = stranger.server.submit(name="behind the door", steps=1)
+def test_a_link_to_a_job_shows_the_job_once_a_key_is_given(stranger: Any, waiting: Any) -> None:
+    job = waiting(name="behind the door")
     stranger.show(f"/jobs/{job['id']}?tab=spec")
     stranger.page.get_by_label("API key").fill(stranger.server.key)
     stranger.page.keyboard.press("Enter")

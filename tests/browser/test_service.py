@@ -3,23 +3,23 @@
 from collections.abc import Iterator
 from typing import Any
 
-import httpx2
 import pytest
 from playwright.sync_api import expect
 
 pytestmark = pytest.mark.browser
 
 
-@pytest.fixture
-def busy(server: Any, http: httpx2.Client) -> Iterator[tuple[dict[str, Any], dict[str, Any], dict[str, Any]]]:
+@pytest.fixture(scope="module")
+def busy(server: Any) -> Iterator[tuple[dict[str, Any], dict[str, Any], dict[str, Any]]]:
     """A job that runs, one that waits for the worker, and one that waits for the first."""
     running = server.submit(name="runs on", steps=100_000)
     server.wait(running["id"], until=lambda job: job["status"] == "running")
     waiting = server.submit(name="waits for the worker", steps=1)
     blocked = server.submit(name="waits for a job", steps=1, depends_on=[running["id"]])
     yield running, waiting, blocked
-    for job in (blocked, waiting, running):
-        http.post(f"/v1/jobs/{job['id']}/cancel")
+    with server.client() as http:
+        for job in (blocked, waiting, running):
+            http.post(f"/v1/jobs/{job['id']}/cancel")
 
 
 def test_the_queue_tells_the_order_and_why_each_job_waits(tab: Any, busy: Any) -> None:
@@ -32,7 +32,7 @@ def test_the_queue_tells_the_order_and_why_each_job_waits(tab: Any, busy: Any) -
     expect(second.get_by_role("link", name=running["id"])).to_be_visible()
     expect(tab.page.get_by_role("main")).to_contain_text("slots free")
     first.get_by_role("link", name=waiting["name"]).click()
-    expect(tab.page.locator(".facts")).to_contain_text("Place in the queue1")
+    expect(tab.page.locator(".facts")).to_contain_text("Queue position1")
 
 
 def test_a_worker_is_shown_with_its_job_and_drained_and_undrained(tab: Any, busy: Any) -> None:

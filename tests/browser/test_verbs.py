@@ -1,6 +1,7 @@
 """What can be done with a job from its page."""
 
 import re
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -8,6 +9,7 @@ from playwright.sync_api import Locator, expect
 
 pytestmark = pytest.mark.browser
 FOREVER = 100_000
+Submit = Callable[..., dict[str, Any]]
 
 
 def button(tab: Any, name: str) -> Locator:
@@ -34,13 +36,13 @@ def shown_job(tab: Any, other_than: str) -> str:
 
 
 def test_a_job_is_paused_and_resumed_by_clicks_and_then_succeeds(tab: Any) -> None:
-    job = tab.server.submit(name="takes a rest", steps=300)
+    job = tab.server.submit(name="takes a rest", steps=100)
     tab.show(f"/jobs/{job['id']}")
     with tab.server.frozen(job["id"]):
         button(tab, "Pause").click()
         expect(badge(tab)).to_contain_text("pausing")
     expect(badge(tab)).to_contain_text("paused")
-    assert 0 < tab.server.wait(job["id"], until=lambda found: True)["progress"]["step"] < 300
+    assert 0 < tab.server.wait(job["id"], until=lambda found: True)["progress"]["step"] < 100
     expect(button(tab, "Resume")).to_be_focused()
     tab.page.keyboard.press("Enter")
     expect(badge(tab)).to_contain_text("succeeded", timeout=120_000)
@@ -48,8 +50,8 @@ def test_a_job_is_paused_and_resumed_by_clicks_and_then_succeeds(tab: Any) -> No
     expect(button(tab, "Pause")).to_have_count(0)
 
 
-def test_a_button_that_can_do_nothing_now_says_why(tab: Any) -> None:
-    blocker = tab.server.submit(steps=FOREVER)
+def test_a_button_that_can_do_nothing_now_says_why(tab: Any, waiting: Submit) -> None:
+    blocker = waiting()
     job = tab.server.submit(steps=1, depends_on=[blocker["id"]])
     tab.show(f"/jobs/{job['id']}")
     expect(button(tab, "Delete")).to_have_attribute("aria-disabled", "true")
@@ -61,9 +63,9 @@ def test_a_button_that_can_do_nothing_now_says_why(tab: Any) -> None:
     cancel(tab, job["id"], blocker["id"])
 
 
-def test_a_refusal_is_shown_in_the_servers_words(tab: Any) -> None:
+def test_a_refusal_is_shown_in_the_servers_words(tab: Any, waiting: Submit) -> None:
     tab.refusals_expected = True
-    blocker = tab.server.submit(steps=FOREVER)
+    blocker = waiting()
     job = tab.server.submit(steps=1, depends_on=[blocker["id"]])
     tab.page.route("**/stream*", lambda _: None)  # no news reaches the page
     tab.show(f"/jobs/{job['id']}")
@@ -98,8 +100,8 @@ def test_a_retry_goes_to_the_new_job(tab: Any) -> None:
     tab.server.wait(made)
 
 
-def test_a_clone_has_the_changes_of_its_fields_and_text(tab: Any) -> None:
-    job = tab.server.submit(name="first", steps=2)
+def test_a_clone_has_the_changes_of_its_fields_and_text(tab: Any, waiting: Submit) -> None:
+    job = waiting(name="first", steps=2)
     cancel(tab, job["id"])
     tab.show(f"/jobs/{job['id']}")
     button(tab, "Clone").click()
@@ -107,7 +109,9 @@ def test_a_clone_has_the_changes_of_its_fields_and_text(tab: Any) -> None:
     dialog.get_by_label("Name").fill("second")
     dialog.get_by_label("Steps").fill("3")
     dialog.get_by_label("Learning rate").fill("2e-3")
-    dialog.get_by_label("Further changes").fill("algorithm.batch_size: 2\ndataset: {size: 8}  # less")
+    dialog.get_by_label("Other changes").fill(
+        "algorithm.batch_size: 2\ndataset: {size: 8}  # less\noptimizer.weight_decay: 1e-3\npacking: off"
+    )
     dialog.get_by_role("button", name="Clone the job").click()
     made = shown_job(tab, other_than=job["id"])
     expect(tab.page.get_by_role("heading", level=1, name="second")).to_be_visible()
@@ -118,11 +122,12 @@ def test_a_clone_has_the_changes_of_its_fields_and_text(tab: Any) -> None:
     assert (spec["steps"], spec["optimizer"]["learning_rate"], spec["seed"]) == (3, 0.002, 0)
     assert (spec["algorithm"]["batch_size"], spec["dataset"]["size"]) == (2, 8)
     assert spec["dataset"]["tasks"] == ["trace"]
+    assert (spec["optimizer"]["weight_decay"], spec["packing"]) == (0.001, False)
 
 
-def test_a_clone_that_is_refused_names_the_field_and_keeps_what_was_typed(tab: Any) -> None:
+def test_a_clone_that_is_refused_names_the_field_and_keeps_what_was_typed(tab: Any, waiting: Submit) -> None:
     tab.refusals_expected = True
-    job = tab.server.submit(steps=1)
+    job = waiting(steps=1)
     cancel(tab, job["id"])
     tab.show(f"/jobs/{job['id']}")
     button(tab, "Clone").click()
@@ -133,10 +138,10 @@ def test_a_clone_that_is_refused_names_the_field_and_keeps_what_was_typed(tab: A
     expect(dialog.get_by_label("Steps")).to_have_attribute("aria-invalid", "true")
     expect(dialog.get_by_label("Steps")).to_have_value("-5")
     dialog.get_by_label("Steps").fill("1")
-    dialog.get_by_label("Further changes").fill("steps 5")
+    dialog.get_by_label("Other changes").fill("steps 5")
     dialog.get_by_role("button", name="Clone the job").click()
-    expect(dialog.get_by_role("alert")).to_contain_text("write a line of")
-    dialog.get_by_label("Further changes").fill("stepz: 5")
+    expect(dialog.get_by_role("alert")).to_contain_text("write one `field: value` per line")
+    dialog.get_by_label("Other changes").fill("stepz: 5")
     dialog.get_by_role("button", name="Clone the job").click()
     expect(dialog.get_by_role("alert")).to_contain_text("stepz")
     tab.page.keyboard.press("Escape")
@@ -158,9 +163,9 @@ def test_a_job_is_deleted_once_it_was_said_what_goes_with_it(tab: Any, http: Any
     assert http.get(f"/v1/jobs/{job['id']}").status_code == 404
 
 
-def test_the_priority_is_changed_while_a_job_waits(tab: Any) -> None:
+def test_the_priority_is_changed_while_a_job_waits(tab: Any, waiting: Submit) -> None:
     tab.refusals_expected = True
-    blocker = tab.server.submit(steps=FOREVER)
+    blocker = waiting()
     job = tab.server.submit(steps=1, depends_on=[blocker["id"]])
     tab.show(f"/jobs/{job['id']}")
     field = tab.page.get_by_role("spinbutton", name="Priority")
@@ -176,8 +181,8 @@ def test_the_priority_is_changed_while_a_job_waits(tab: Any) -> None:
     expect(field).to_have_count(0)
 
 
-def test_the_header_and_its_dialogs_fit_a_narrow_screen(tab: Any) -> None:
-    job = tab.server.submit(name="a name that is rather long for a telephone, and then some", steps=1)
+def test_the_header_and_its_dialogs_fit_a_narrow_screen(tab: Any, waiting: Submit) -> None:
+    job = waiting(name="a name that is rather long for a telephone, and then some", steps=1)
     cancel(tab, job["id"])
     tab.server.wait(job["id"])
     tab.page.set_viewport_size({"width": 380, "height": 800})

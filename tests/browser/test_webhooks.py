@@ -24,9 +24,9 @@ def test_a_webhook_is_made_tried_disabled_and_deleted(tab: Any) -> None:
     expect(row).to_contain_text("running, succeeded, failed, cancelled")
 
     row.get_by_role("link", name=URL).click()
-    expect(tab.page.get_by_text("Nothing was sent yet.")).to_be_visible()
-    tab.page.get_by_role("button", name="Send a test").click()
-    expect(tab.page.get_by_role("row").filter(has_text="webhook.test")).to_contain_text("tried once", timeout=60_000)
+    expect(tab.page.get_by_text("No deliveries yet.")).to_be_visible()
+    tab.page.get_by_role("button", name="Send test message").click()
+    expect(tab.page.get_by_role("row").filter(has_text="webhook.test")).to_contain_text("1 attempt", timeout=60_000)
 
     tab.page.get_by_role("link", name="← Webhooks").click()
     row.get_by_role("button", name="Disable").click()

@@ -27,7 +27,7 @@ class Document:
 
     def blocks(self, language: str) -> list[str]:
         """The fenced blocks of a language."""
-        return [body for found, body in FENCE.findall(self.text) if found == language]
+        return [body for block_language, body in FENCE.findall(self.text) if block_language == language]
 
     def spans(self) -> list[str]:
         """What stands between single back quotes, outside fenced blocks."""
@@ -37,15 +37,6 @@ class Document:
         """Lines that a reader would type: those of shell blocks without comments, and spans."""
         lines = "\n".join(self.blocks("sh")).splitlines()
         return [line.split(" #")[0].strip() for line in lines] + self.spans()
-
-    def tables(self, heading: str) -> list[list[str]]:
-        """The cells of all table rows below a heading, until the next of its rank or above; headers included."""
-        level = heading.index(" ")
-        _, found, rest = self.text.partition(f"\n{heading}\n")
-        assert found, f"{self.name} has no heading '{heading}', below which this test looks for a table"
-        section = re.split(rf"^#{{1,{level}}} ", FENCE.sub("", rest), maxsplit=1, flags=re.MULTILINE)[0]
-        rows = [line.strip("|").split("|") for line in section.splitlines() if line.startswith("| ")]
-        return [[cell.strip() for cell in row] for row in rows]
 
 
 @pytest.fixture(scope="session")
@@ -64,7 +55,16 @@ def architecture() -> Any:
 
 
 @pytest.fixture(scope="session")
-def documents(readme: Any, architecture: Any) -> Any:
+def page() -> Any:
+    """A page of docs/ by its name."""
+    return lambda name: Document(ROOT / "docs" / f"{name}.md")
+
+
+@pytest.fixture(scope="session")
+def documents() -> Any:
     """All of them, those beside the code included."""
-    others = (ROOT / "CHANGELOG.md", ROOT / "benchmarks/README.md", ROOT / "examples/README.md")
-    return [readme, architecture, *map(Document, others)]
+    names = ("README.md", "ARCHITECTURE.md", "CONTRIBUTING.md", "CHANGELOG.md")
+    elsewhere = (ROOT / "benchmarks/README.md", ROOT / "examples/README.md")
+    return [
+        Document(path) for path in (*(ROOT / name for name in names), *sorted((ROOT / "docs").glob("*.md")), *elsewhere)
+    ]

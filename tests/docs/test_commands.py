@@ -5,7 +5,7 @@ from typing import Any
 
 import typer
 
-from service.cli import app
+from hone.cli import app
 
 PROGRAM = re.compile(r"(?:^|\s)(?:\.venv/bin/)?hone\s+([a-z][a-z-]*)(.*)$")
 
@@ -24,21 +24,12 @@ def test_every_hone_command_that_is_named_exists_with_its_options(documents: Any
     for document in documents:
         for line in document.commands():
             match = PROGRAM.search(line)
-            if match is None or line.startswith("curl"):
+            if match is None or line.startswith(("curl", "from ")):
                 continue
             name, rest = match.groups()
             assert name in known, f"{document.name}: `{line}`: hone has no command '{name}', only {sorted(known)}"
             unknown = set(re.findall(r"(?<!\S)(--[a-z-]+)", rest)) - known[name]
             assert not unknown, f"{document.name}: `{line}`: hone {name} has no {unknown}, only {known[name]}"
-
-
-def test_the_readme_lists_every_command_with_options_that_it_has(readme: Any) -> None:
-    known = commands()
-    rows = {row[0].strip("`").split()[1]: row[1] for row in readme.tables("## The command line")[1:]}
-    assert set(rows) == set(known), "README.md, section 'The command line', needs exactly one row for each command"
-    for name, told in rows.items():
-        unknown = set(re.findall(r"--[a-z][a-z-]*", told)) - known[name]
-        assert not unknown, f"README.md: the row of `hone {name}` names {unknown}; it has {known[name]}"
 
 
 def test_every_make_target_that_is_named_exists(documents: Any, root: Any) -> None:

@@ -23,7 +23,7 @@ def remote(launch: Callable[..., Any], s3: Any, tmp_path_factory: pytest.TempPat
     folder = Path(f"/var/tmp/hone-s3-{os.getpid()}")
     folder.mkdir()
     url = f"{s3.url}/{uuid.uuid4().hex}"
-    server = launch(folder, STORAGE_URL=url, HONE_POLL_SECONDS="1", HONE_SPARE_TRAINER="false", **s3.environment)
+    server = launch(folder, STORAGE_URL=url, HONE_POLL_SECONDS="1", **s3.environment)
     try:
         yield server, url
     finally:
@@ -34,8 +34,8 @@ def remote(launch: Callable[..., Any], s3: Any, tmp_path_factory: pytest.TempPat
 
 def trainer(parent: int) -> int:
     """The process that trains, below `hone up`."""
-    found = subprocess.check_output(["ps", "-eo", "pid,ppid,args"], text=True).splitlines()[1:]
-    rows = [line.split(None, 2) for line in found]
+    processes = subprocess.check_output(["ps", "-eo", "pid,ppid,args"], text=True).splitlines()[1:]
+    rows = [line.split(None, 2) for line in processes]
     parents = {int(pid): int(ppid) for pid, ppid, _ in rows}
 
     def below(pid: int) -> bool:
@@ -46,7 +46,7 @@ def trainer(parent: int) -> int:
     return next(int(pid) for pid, _, line in rows if "worker.trainer" in line and below(int(pid)))
 
 
-def test_a_killed_job_goes_on_from_s3_and_what_it_made_is_downloaded_and_deleted(remote: Any) -> None:
+def test_a_killed_job_continues_from_s3_and_its_files_are_downloaded_and_deleted(remote: Any) -> None:
     server, url = remote
     with server.client() as http:
         file = http.post("/v1/files", files={"file": ("rows.jsonl", ROWS)}).json()

@@ -1,8 +1,10 @@
 """One breakable service for the tests of this folder, and the undisturbed runs that broken ones are compared with."""
 
 from collections.abc import Callable, Iterator
+from functools import partial
 
 import pytest
+from rig import walk
 from rig.service import Service, serving
 from rig.trial import References, Trial
 
@@ -18,10 +20,12 @@ def references(request: pytest.FixtureRequest) -> Iterator[References]:
 
 
 @pytest.fixture
-def service(references: References) -> Iterator[Service]:
-    """The service, whole again afterwards."""
+def service(references: References, request: pytest.FixtureRequest) -> Iterator[Service]:
+    """The service, whole again afterwards; without failpoints, unless the test arms it."""
     running = references.service
     running.schedule.clear()
+    if "arm" not in request.fixturenames:
+        walk.arm(running, "")
     yield running
     running.heal_all()
 
@@ -33,18 +37,8 @@ def trial(references: References, service: Service) -> Trial:
 
 
 @pytest.fixture
-def arm(service: Service) -> Iterator[Callable[[str], None]]:
-    """Starts the API, the dispatcher and the workers again with failpoints, and without them afterwards."""
-
-    def restart(plan: str) -> None:
-        for path in (service.data / "failpoints").glob("[!f]*"):
-            path.unlink()
-        for name in ours(service):
-            service.parts[name].restart(plan)
-
-    yield restart
-    restart("")
-
-
-def ours(service: Service) -> list[str]:
-    return [name for name in service.parts if name not in ("postgres", "redis")]
+def arm(service: Service) -> Callable[[str], None]:
+    """Starts the API, the dispatcher and the workers again with failpoints, which stay until others are wanted: each
+    start costs seconds.
+    """
+    return partial(walk.arm, service)

@@ -12,14 +12,15 @@ from typing import Any
 import pytest
 from sqlalchemy import func, select, text
 
-from service.embedded import Servers
-from service.persistence import outbox
+from service.local.embedded import Servers
+from service.persistence import leadership, outbox
 from service.persistence.database import Database
 from service.persistence.tables import Outbox
 
 pytestmark = pytest.mark.faults
-LEADER = """SELECT a.application_name FROM pg_locks l JOIN pg_stat_activity a USING (pid)
-WHERE l.locktype = 'advisory' AND a.application_name LIKE 'dispatcher-%'"""
+LEADER = f"""SELECT a.application_name FROM pg_locks l JOIN pg_stat_activity a USING (pid)
+WHERE l.locktype = 'advisory' AND l.granted AND a.application_name LIKE 'dispatcher-%'
+  AND (l.classid::bigint << 32) | l.objid::bigint = {leadership.LOCK}"""
 
 
 class Dispatchers:
@@ -40,12 +41,23 @@ class Dispatchers:
         command = [sys.executable, "-m", "service.dispatcher"]
         quiet = subprocess.DEVNULL
         self.running[name] = subprocess.Popen(command, env=os.environ | environment, stdout=quiet, stderr=quiet)
-        until(30, (self.folder / name / "dispatcher.beat").exists)
+        until(180, (self.folder / name / "dispatcher.beat").exists)
 
     def leader(self) -> str | None:
         with self.database.transaction() as session:
             name: str | None = session.scalar(text(LEADER))
         return name.removeprefix("dispatcher-") if name else None
+
+    def rounds_until_it_leads(self, name: str) -> int:
+        """How often it went round meanwhile: a busy machine makes its rounds longer, and not more."""
+        beat, seen = self.folder / name / "dispatcher.beat", set[int]()
+
+        def leads() -> bool:
+            seen.add(beat.stat().st_mtime_ns)
+            return self.leader() == name
+
+        until(120, leads)
+        return len(seen) - 1
 
     def wait_for_leader(self, name: str, seconds: float) -> float:
         """How long it took."""
@@ -82,7 +94,7 @@ def dispatchers(embedded: Servers, database: Database, tmp_path: Path) -> Iterat
         made.stop()
 
 
-def send_a_bell(database: Database, seconds: float) -> float:
+def send_a_doorbell(database: Database, seconds: float) -> float:
     """How long it took until a message of the outbox was sent."""
     with database.transaction() as session:
         outbox.add(session, outbox.TRAIN, {})
@@ -94,13 +106,13 @@ def send_a_bell(database: Database, seconds: float) -> float:
     return until(seconds, empty)
 
 
-def test_a_standby_takes_over_from_a_killed_leader_within_two_seconds(
+def test_a_standby_takes_over_from_a_killed_leader_within_two_of_its_rounds_of_a_second(
     dispatchers: Dispatchers, database: Database
 ) -> None:
-    send_a_bell(database, 10)
+    send_a_doorbell(database, 60)
     dispatchers.signal("first", signal.SIGKILL)
-    dispatchers.wait_for_leader("second", 2.5)
-    send_a_bell(database, 10)
+    assert dispatchers.rounds_until_it_leads("second") <= 2
+    send_a_doorbell(database, 60)
 
 
 def test_a_standby_takes_over_from_a_stopped_leader_which_does_not_act_when_it_wakes_up(
@@ -108,18 +120,18 @@ def test_a_standby_takes_over_from_a_stopped_leader_which_does_not_act_when_it_w
 ) -> None:
     dispatchers.signal("first", signal.SIGSTOP)
     assert dispatchers.wait_for_leader("second", 45) < 20
-    send_a_bell(database, 10)
+    send_a_doorbell(database, 60)
     dispatchers.signal("first", signal.SIGCONT)
     beat = dispatchers.folder / "first" / "dispatcher.beat"
     awake = time.time()
-    until(10, lambda: beat.stat().st_mtime > awake)  # it has asked, and stands by
+    until(60, lambda: beat.stat().st_mtime > awake)  # it has asked, and stands by
     assert dispatchers.leader() == "second"
 
 
 def test_after_the_leaders_connection_was_cut_one_leads_again(dispatchers: Dispatchers, database: Database) -> None:
     with database.transaction() as session:
         session.execute(text("SELECT pg_terminate_backend(pid, 2000) FROM pg_locks WHERE locktype = 'advisory'"))
-    until(5, dispatchers.leader)
+    until(60, dispatchers.leader)
     with database.transaction() as session:
         assert len(session.scalars(text(LEADER)).all()) == 1
-    send_a_bell(database, 10)
+    send_a_doorbell(database, 60)

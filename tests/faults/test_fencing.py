@@ -14,7 +14,7 @@ from sqlalchemy import select
 
 from service.persistence.tables import Job
 
-pytestmark = [pytest.mark.faults, pytest.mark.timeout(240)]
+pytestmark = [pytest.mark.faults, pytest.mark.timeout(900)]
 PROMISED_SECONDS = 45  # in which a job of a dead worker runs again, also with the leases of thirty seconds
 
 
@@ -59,7 +59,7 @@ def test_a_supervisor_that_sleeps_through_its_lease_cannot_write_a_byte_that_cou
         assert all(event.attempt <= 1 for event in before.events[: before.events.index(_claim(before, 2))])
     finally:
         sleeper.send(signal.SIGCONT)  # with reports and checkpoints of attempt 1 in its pipes
-    trial.wait(90)
+    trial.wait(300)
     after = outcomes.read(service.database, job_id)
     later = after.events[after.events.index(_claim(after, 2)) :]
     assert {event.attempt for event in later} == {2}, "the sleeper told of something"
@@ -80,8 +80,8 @@ def test_a_worker_behind_a_dead_network_is_given_up_and_writes_nothing_when_it_i
     service.broke(f"network of {worker.name} hangs")
     service.heal_in(12, lambda: service.proxies[worker.name].become("open"))
     service.until(lambda: step(service, job_id)[0] == 2, PROMISED_SECONDS, "another worker has it")
-    trial.wait(90)
-    wrong = trial.wrong() + trial.processes_left(20)
+    trial.wait(300)
+    wrong = trial.wrong() + trial.processes_left()
     assert not wrong, trial.verdict("network", wrong)
 
 
@@ -94,7 +94,7 @@ def test_a_worker_that_freezes_while_it_holds_the_row_loses_the_job_all_the_same
         service.until(lambda: step(service, job_id)[0] == 2, PROMISED_SECONDS, "another worker has it")
     finally:
         worker.send(signal.SIGCONT)
-    trial.wait(90)
+    trial.wait(300)
     wrong = trial.wrong() + trial.processes_left()
     assert not wrong, trial.verdict("frozen", wrong)
 
@@ -105,7 +105,7 @@ def _freeze_in_transaction(service: Service, worker: Part) -> None:
         "SELECT count(*) FROM pg_locks l JOIN pg_stat_activity a USING (pid) "
         "WHERE a.state = 'idle in transaction' AND l.mode = 'RowShareLock'"
     )
-    deadline = time.monotonic() + 40
+    deadline = time.monotonic() + 120
     while time.monotonic() < deadline:
         os.kill(worker.pid, signal.SIGSTOP)
         time.sleep(0.02)

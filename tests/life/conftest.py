@@ -2,6 +2,7 @@
 
 import logging
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -9,12 +10,13 @@ from machine.refusals import MOST_WAITING
 from machine.world import Service
 from starlette.testclient import TestClient
 
-from service import broker, commands, settings
+from service import commands, settings
 from service.app import create_app
-from service.dispatcher import Dispatcher
-from service.embedded import Servers
-from service.persistence import queue
+from service.dispatcher.rounds import Dispatcher
+from service.local.embedded import Servers
+from service.messaging import broker
 from service.persistence.database import Database
+from service.queue_view import QueueView
 
 
 @pytest.fixture
@@ -31,11 +33,12 @@ def service(
     }
     for name, value in environment.items():
         monkeypatch.setenv(name, value)
-    monkeypatch.setattr(queue, "REST", 0.0)  # every look at the line reads it anew
     settings.load.cache_clear()
     with database.transaction() as session:
         keys = {"root": commands.create_key(session, "root", "admin")[1]}
-    with TestClient(create_app()) as http:
+    app = create_app()
+    app.state.services = replace(app.state.services, queue=QueueView(reuse=0))  # every look reads it anew
+    with TestClient(app) as http:
         made = Service(http, keys, database, Dispatcher(database, broker.celery(embedded.redis_url)))
         for owner in ("ada", "bob"):
             wanted = {"owner": owner, "max_queued": MOST_WAITING.get(owner)}

@@ -9,16 +9,14 @@ from hypothesis.stateful import run_state_machine_as_test
 from machine.life import Life
 from machine.world import Service
 
-LIVES = 31
-
 
 def test_no_order_of_events_breaks_the_life_of_a_job(service: Service, request: pytest.FixtureRequest) -> None:
-    """The same lives in each run, unless --hypothesis-seed asks for others."""
+    """The same lives in each run, unless --hypothesis-seed asks for others, and --lives for more."""
     Life.service = service
     run_state_machine_as_test(
         Life,
         settings=settings(
-            max_examples=LIVES,
+            max_examples=int(request.config.getoption("lives")),
             stateful_step_count=30,
             phases=[Phase.generate],  # shrinking would take longer than the test may
             deadline=None,

@@ -11,14 +11,14 @@ from torch import Tensor
 from torch.testing import assert_close
 
 from service.domain.algorithms import PPOSpec
-from worker.training import ppo
-from worker.training.advantages import gae, on_last_token, whitened
-from worker.training.aggregate import row_weights
-from worker.training.experience import Experience
-from worker.training.improve import token_kl
-from worker.training.kl import KLController
-from worker.training.logprobs import Predicted
-from worker.training.surrogate import Batch
+from worker.training.algorithms import ppo
+from worker.training.experience.collect import Experience
+from worker.training.models.logprobs import Predicted
+from worker.training.objectives.advantages import gae, on_last_token, whitened
+from worker.training.objectives.aggregate import row_weights
+from worker.training.objectives.kl import KLController
+from worker.training.objectives.surrogate import Batch
+from worker.training.policy_optimization.policy_gradient import token_kl
 
 LENGTHS = [5, 1, 3, 4]
 LONGEST = max(LENGTHS)
@@ -83,7 +83,7 @@ def test_the_loss_is_the_negative_mean_of_the_clipped_surrogate(options: dict[st
         ]
         expected -= sum(terms) / len(terms) / len(logps)
     batch = Batch(Predicted(padded(logps), None), padded(olds), None, MASK_BT, 0.0)
-    loss_BT, _ = ppo.token_losses(batch, padded(advantages), spec)
+    loss_BT, _ = ppo.PPOObjective(spec).token_losses(batch, padded(advantages))
     weight_B = row_weights(torch.tensor(LENGTHS), spec.loss_aggregation).double()
     loss = (loss_BT * MASK_BT * weight_B[:, None]).sum()
     assert_close(loss, torch.tensor(expected, dtype=torch.float64), atol=1e-7, rtol=1e-7)  # weights are fp32
@@ -143,7 +143,7 @@ def test_in_the_reward_each_token_pays_for_its_kl_and_the_last_one_earns() -> No
         row[-1] += score
         expected.append(row)
     score_B = torch.tensor(scores, dtype=torch.float64)
-    none_B = torch.zeros(len(scores), dtype=torch.bool)
-    seen = Experience([], padded(olds), torch.tensor(LENGTHS), none_B, score_B, {}, [])
-    reward_BT = on_last_token(score_B, MASK_BT) - beta * token_kl(seen, padded(refs), PPOSpec(beta=beta))
+    place_B = torch.arange(len(scores))
+    experience = Experience([], padded(olds), torch.tensor(LENGTHS), score_B, place_B, {}, [], padded(refs))
+    reward_BT = on_last_token(score_B, MASK_BT) - beta * token_kl(experience, PPOSpec(beta=beta))
     assert_close(reward_BT, padded(expected))

@@ -13,16 +13,16 @@ from torch import Tensor
 from torch.testing import assert_close
 
 from service.domain.algorithms import AdvantageNorm, GRPOSpec
-from worker.training import grpo, models, packing, tiny
-from worker.training.advantages import normalized
-from worker.training.aggregate import Averages
-from worker.training.batching import MicroBatch, Tokens, lengths
-from worker.training.experience import Experience
-from worker.training.gradients import Term, accumulate
-from worker.training.improve import weights
-from worker.training.logprobs import Predicted, frozen_logprobs, predict
-from worker.training.models import Policy
-from worker.training.surrogate import Batch, TokenLosses
+from worker.training.algorithms import grpo
+from worker.training.experience.collect import Experience
+from worker.training.models import packing, tiny
+from worker.training.models.logprobs import frozen_logprobs
+from worker.training.models.policy import Policy, load_policy
+from worker.training.objectives.advantages import normalized
+from worker.training.objectives.aggregate import Averages
+from worker.training.policy_optimization.policy_gradient import PolicyLoss, weights
+from worker.training.sequences.batching import Tokens, lengths
+from worker.training.updates.gradients import accumulate
 
 pytest.importorskip("trl", reason="TRL is not installed: pip install -c requirements.lock -e '.[peers]'")
 pytestmark = pytest.mark.filterwarnings("ignore:.*gradient_checkpointing. is deprecated:FutureWarning")
@@ -44,7 +44,7 @@ class Rollouts(NamedTuple):
 
 @pytest.fixture
 def policy() -> Policy:
-    return models.load("tiny", 0, torch.device("cpu"), "fp32")
+    return load_policy("tiny", 0, torch.device("cpu"), "fp32")
 
 
 @pytest.fixture
@@ -129,22 +129,30 @@ def peers_loss(peer: Any, rollouts: Rollouts) -> Tensor:
 
 
 def our_loss(policy: Policy, spec: GRPOSpec, rollouts: Rollouts, budget: int) -> Tensor:
-    """Ours, its gradient left at the policy's weights."""
-    sequences, old_BT, ref_BT, advantage_B, truncated_B = rollouts
-    reward_B = torch.zeros(len(sequences))
-    seen = Experience(sequences, old_BT, lengths(sequences, policy.device), truncated_B, reward_B, {}, [])
-
-    def token_loss(group: list[int], predicted: Predicted, mask_BT: Tensor) -> TokenLosses:
-        tokens = mask_BT.shape[1]
-        batch = Batch(predicted, old_BT[group, :tokens], ref_BT[group, :tokens], mask_BT, spec.beta)
-        return grpo.token_losses(batch, advantage_B[group, None], spec)
-
-    def guess(batch: MicroBatch) -> Predicted:
-        return predict(policy, batch, spec.temperature)
-
+    """Ours, its gradient left at the policy's weights. Truncated responses are left out where they do not count."""
+    counts_B = ~rollouts.truncated_B if spec.mask_truncated else torch.ones_like(rollouts.truncated_B)
+    place_B = counts_B.nonzero()[:, 0]
+    sequences = [rollouts.sequences[place] for place in place_B]
+    old_BT, ref_BT, advantage_B = rollouts.old_BT[place_B], rollouts.ref_BT[place_B], rollouts.advantage_B[place_B]
+    length_B = lengths(sequences, policy.device)
+    experience = Experience(sequences, old_BT, length_B, torch.zeros(len(sequences)), place_B, {}, [], ref_BT)
     rows = list(range(len(sequences)))
-    term = Term(sequences, rows, weights(seen, rows, spec, spec.loss_aggregation), guess, token_loss)
-    return accumulate(term, budget, Averages())
+    loss = PolicyLoss(
+        sequences=sequences,
+        rows=rows,
+        weight_N=weights(experience, rows, spec, spec.loss_aggregation),
+        packing=False,
+        policy=policy,
+        spec=spec,
+        objective=grpo.GRPOObjective(spec),
+        experience=experience,
+        advantage_BT=advantage_B[:, None],
+        old_BT=old_BT,
+        beta=spec.beta,
+        is_first=False,
+        number=None,
+    )
+    return accumulate(loss, budget, Averages())
 
 
 def gradients(model: Any) -> dict[str, Tensor]:
@@ -181,13 +189,20 @@ CASES: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
 }
 
 
+def counted_share(peer_options: dict[str, Any], rollouts: Rollouts) -> float:
+    """TRL leaves masked responses in the number that its mean over responses is divided by; here they do not count."""
+    masked = peer_options.get("mask_truncated_completions", False) and peer_options["loss_type"] == "grpo"
+    return float((~rollouts.truncated_B).float().mean()) if masked else 1.0
+
+
 @pytest.mark.parametrize(("our_options", "peer_options"), CASES.values(), ids=list(CASES))
 def test_loss_and_gradient_are_trls(
     our_options: dict[str, Any], peer_options: dict[str, Any], policy: Policy, rollouts: Rollouts, trainer: Trainer
 ) -> None:
     peer = trainer(**peer_options)
-    expected = peers_loss(peer, rollouts)
-    theirs = gradients(peer.model)
+    share = counted_share(peer_options, rollouts)
+    expected = peers_loss(peer, rollouts) / share
+    theirs = {name: gradient / share for name, gradient in gradients(peer.model).items()}
     assert max(gradient.abs().max() for gradient in theirs.values()) > 1e-3
 
     def ours_agrees(budget: int) -> None:
@@ -196,7 +211,7 @@ def test_loss_and_gradient_are_trls(
         assert_close(gradients(policy.model), theirs, atol=EXACT, rtol=EXACT)
 
     ours_agrees(budget=16)  # padded, in pieces
-    assert packing.allow(policy).packing
+    assert packing.enable_if_supported(policy).packing
     ours_agrees(budget=10_000)  # in one row, in which prompts are shared
 
 
@@ -216,9 +231,9 @@ def test_advantages_are_trls(
         return {"prompt_ids": [row.prompt for row in rows], "completion_ids": completions, "logprobs": None}
 
     peer = trainer(REWARDS, rollout, scale_rewards=theirs, beta=0.0)
-    made = peer._generate_and_score_completions([{"prompt": "a"}] * len(REWARDS))
+    peer_batch = peer._generate_and_score_completions([{"prompt": "a"}] * len(REWARDS))
     advantage_PG = normalized(torch.tensor(REWARDS).view(PROMPTS, GENERATIONS), ours)
-    assert_close(advantage_PG.flatten(), made["advantages"], atol=EXACT, rtol=EXACT)
+    assert_close(advantage_PG.flatten(), peer_batch["advantages"], atol=EXACT, rtol=EXACT)
 
 
 def test_leave_one_out_compares_with_the_mean_of_the_others() -> None:

@@ -1,19 +1,18 @@
 """Supervised fine-tuning against TRL 1.16: the same weights and rows give the same losses, step by step."""
 
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
-import torch
 
 from service.domain.specs import JobSpec
 from service.domain.supervised import SFTSpec
-from worker.training import data, tiny
-from worker.training.batching import Tokens
-from worker.training.encode import Encoder
-from worker.training.events import Assignment, Step
+from worker.protocol import Assignment, Step
+from worker.training.data.encode import Encoder
+from worker.training.data.rows import batch_rows, load_rows
 from worker.training.loop import run
+from worker.training.models import tiny
+from worker.training.sequences.batching import Tokens
 
 pytest.importorskip("trl", reason="TRL is not installed: pip install -c requirements.lock -e '.[peers]'")
 pytestmark = pytest.mark.filterwarnings("ignore:.*gradient_checkpointing. is deprecated:FutureWarning")
@@ -28,14 +27,6 @@ DOCUMENT: dict[str, Any] = {
 }
 
 
-@pytest.fixture(scope="module", autouse=True)
-def one_thread() -> Iterator[None]:
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
-
-
 def our_losses(folder: Path, **changes: Any) -> list[float]:
     models = {"tiny": "tiny"}
     job = Assignment(job_id="ftjob-1", attempt=1, spec=DOCUMENT | changes, directory=str(folder), models=models)
@@ -44,10 +35,10 @@ def our_losses(folder: Path, **changes: Any) -> list[float]:
 
 def in_our_order(spec: JobSpec) -> list[Tokens]:
     """The rows as ids, as the steps take them."""
-    algorithm, rows = spec.algorithm, data.load(spec.dataset, {}, "dataset")  # type: ignore[arg-type]
+    algorithm, rows = spec.algorithm, load_rows(spec.dataset, {}, "dataset")  # type: ignore[arg-type]
     assert isinstance(algorithm, SFTSpec)
-    sequences = Encoder(tiny.tokenizer(), "auto", "dataset").pairs(rows, algorithm.max_length).sequences
-    return [sequences[row] for step in range(STEPS) for row in data.batch(len(sequences), spec.seed, step, BATCH)]
+    sequences = Encoder(tiny.build_tokenizer(), "auto", "dataset").encode_nonempty(rows, algorithm.max_length).sequences
+    return [sequences[row] for step in range(STEPS) for row in batch_rows(len(sequences), spec.seed, step, BATCH)]
 
 
 @pytest.fixture(scope="module")

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from service.embedded import wheels
+from service.local.embedded import wheels
 from service.settings import Settings
 
 OURS = ("migrate", "api", "dispatcher", "worker", "worker-gpu")
@@ -74,8 +74,8 @@ def test_the_migrations_run_once_after_the_database_answers_and_before_everythin
 def test_only_the_api_is_published_on_the_loopback_interface_unless_told_otherwise(compose: Any) -> None:
     assert {name for name, service in compose.services().items() if "ports" in service} == {"api"}
     assert compose.services()["api"]["ports"] == ["127.0.0.1:8000:8000"]
-    told = compose.services(HONE_BIND="0.0.0.0", HONE_PORT="80")
-    assert told["api"]["ports"] == ["0.0.0.0:80:8000"]
+    config = compose.services(HONE_BIND="0.0.0.0", HONE_PORT="80")
+    assert config["api"]["ports"] == ["0.0.0.0:80:8000"]
     assert not any("network_mode" in service for service in compose.services().values())
 
 

@@ -72,15 +72,15 @@ def test_the_page_is_built_as_its_own_package_builds_it(instructions: list[tuple
     assert build == f"npx {types} && npm run check && npx vite build"
 
 
-def test_the_page_and_the_migrations_are_where_the_service_looks(
-    instructions: list[tuple[str, str]], root: Path
-) -> None:
+def test_the_wheel_is_made_of_all_that_it_carries(instructions: list[tuple[str, str]], root: Path) -> None:
     tree = Path(service.app.__file__).parents[1]
-    alembic = tomllib.loads((root / "pyproject.toml").read_text())["tool"]["alembic"]
-    assert ("COPY", f"--from=page /page/dist {service.app.DIST.relative_to(tree)}") in instructions
-    assert alembic["script_location"] == "%(here)s/migrations"
-    assert ("COPY", "migrations migrations") in instructions
-    assert any("--editable ." in argument for name, argument in instructions if name == "RUN")
+    wheel = tomllib.loads((root / "pyproject.toml").read_text())["tool"]["hatch"]["build"]["targets"]["wheel"]
+    page = f"--from=page /page/dist {service.app.DIST.relative_to(tree)}"
+    (install,) = (place for place, (_, argument) in enumerate(instructions) if "--force-reinstall ." in argument)
+    copied = [argument for name, argument in instructions[:install] if name == "COPY"]
+    assert page in copied
+    for folder in wheel["only-include"]:
+        assert f"{folder} {folder}" in copied, folder
 
 
 def test_the_image_runs_as_a_user_without_rights_who_owns_the_mount_points(
@@ -100,6 +100,6 @@ def test_packages_come_from_the_lock_and_torch_from_an_index_only_if_one_is_name
     instructions: list[tuple[str, str]],
 ) -> None:
     (install,) = (argument for name, argument in instructions if name == "RUN" and "requirements.lock" in argument)
-    assert '--constraint requirements.lock ".[s3]"' in install
+    assert '--constraint requirements.lock ".[service,worker,s3]"' in install
     assert '${TORCH_INDEX:+--extra-index-url "$TORCH_INDEX"}' in install
     assert ("ARG", 'TORCH_INDEX=""') in instructions

@@ -1,4 +1,4 @@
-"""A job starts from nothing that is damaged, and says what it did about it."""
+"""A job does not start from a damaged checkpoint, and its log says which one it skipped."""
 
 import shutil
 import uuid
@@ -12,23 +12,24 @@ from service.domain.jobs import JobEvent
 from service.domain.specs import JobSpec
 from service.persistence import checkpoints, clock, jobs, metrics
 from service.persistence.tables import Checkpoint
-from service.storage import Storage
-from worker.assignment import Claim, prepare
+from service.storage.store import Storage
+from worker.assignment import prepare
+from worker.attempt import Claim
+from worker.protocol import Assignment
 from worker.scratch import Scratch
-from worker.training.events import Assignment
 
 Make = Callable[..., JobSpec]
 
 
 @pytest.fixture
 def scratch(tmp_path: Path, claim: Claim) -> Iterator[Scratch]:
-    made = Scratch(tmp_path, claim.job_id, claim.attempt)
-    yield made
-    made.close()
+    scratch = Scratch(tmp_path, claim.job_id, claim.attempt)
+    yield scratch
+    scratch.close()
 
 
 def assignment(bench: Any, claim: Claim, scratch: Scratch) -> Assignment | None:
-    return prepare(claim, bench.database, bench.storage, scratch, [])
+    return prepare(bench.attempt(claim, scratch=scratch), [])
 
 
 def flip(path: Path) -> None:
@@ -47,11 +48,11 @@ def damaged(bench: Any, job_id: str) -> list[int]:
         return [row.step for row in checkpoints.of_job(session, job_id) if row.damaged]
 
 
-def test_the_newest_checkpoint_is_what_a_job_goes_on_from(bench: Any, claim: Claim, scratch: Scratch) -> None:
+def test_a_job_continues_from_its_newest_checkpoint(bench: Any, claim: Claim, scratch: Scratch) -> None:
     bench.stored(claim, 1)
     newest = bench.stored(claim, 2)
-    made = assignment(bench, claim, scratch)
-    assert made is not None and made.resume_from == str(bench.storage.local(newest.storage_key))
+    prepared = assignment(bench, claim, scratch)
+    assert prepared is not None and prepared.resume_from == str(bench.storage.local(newest.storage_key))
     assert damaged(bench, claim.job_id) == []
 
 
@@ -72,7 +73,7 @@ def replace_all(path: Path) -> None:
 
 
 @pytest.mark.parametrize("harm", [harm_a_byte, harm_a_size, harm_the_manifest, replace_all, shutil.rmtree])
-def test_a_damaged_one_is_passed_over_with_a_warning_and_what_was_beyond_the_one_before_goes(
+def test_a_damaged_checkpoint_is_skipped_with_a_warning_and_the_job_rewound_to_the_one_before(
     bench: Any, claim: Claim, scratch: Scratch, harm: Callable[[Path], None]
 ) -> None:
     before, newest = bench.stored(claim, 1), bench.stored(claim, 2)
@@ -80,23 +81,23 @@ def test_a_damaged_one_is_passed_over_with_a_warning_and_what_was_beyond_the_one
         for step in (1, 2):
             metrics.put(session, claim.job_id, step, {"train/loss": 1.0})
     harm(bench.storage.local(newest.storage_key))
-    made = assignment(bench, claim, scratch)
-    assert made is not None and made.resume_from == str(bench.storage.local(before.storage_key))
+    prepared = assignment(bench, claim, scratch)
+    assert prepared is not None and prepared.resume_from == str(bench.storage.local(before.storage_key))
     assert damaged(bench, claim.job_id) == [2]
-    (told,) = bench.warnings(claim.job_id)
-    assert "step-2" in told and told.endswith("the job goes on from step 1")
+    (warning,) = bench.warnings(claim.job_id)
+    assert "step-2" in warning and "; the job continues from step 1; look at the disk" in warning
     with bench.database.transaction() as session:
         job = jobs.get(session, claim.job_id, None)
         assert job.progress["step"] == 1
         assert metrics.best_step(session, job.id, "train/loss", [2], highest=False) is None
 
 
-def test_without_a_whole_one_it_begins_again(bench: Any, claim: Claim, scratch: Scratch) -> None:
+def test_without_an_undamaged_checkpoint_the_job_starts_again(bench: Any, claim: Claim, scratch: Scratch) -> None:
     for row in (bench.stored(claim, 1), bench.stored(claim, 2)):
         flip(weights(bench, row))
-    made = assignment(bench, claim, scratch)
-    assert made is not None and made.resume_from is None
-    assert bench.warnings(claim.job_id)[-1].endswith("the job goes on from the start")
+    prepared = assignment(bench, claim, scratch)
+    assert prepared is not None and prepared.resume_from is None
+    assert "; the job continues from the start" in bench.warnings(claim.job_id)[-1]
 
 
 def test_a_storage_that_lost_everything_is_not_taken_for_damage(bench: Any, claim: Claim, scratch: Scratch) -> None:
@@ -127,8 +128,8 @@ def child(bench: Any, claim: Claim, spec: Make) -> Claim:
     bench.stored(claim, 2)
     with bench.database.transaction() as session:
         jobs.move(session, jobs.get(session, claim.job_id, None, lock=True), JobEvent.FINISH)
-    made: Claim = bench.claim(spec(model=f"job:{claim.job_id}@latest"))
-    return made
+    child: Claim = bench.claim(spec(model=f"job:{claim.job_id}@latest"))
+    return child
 
 
 def test_a_model_of_another_job_is_verified_and_named_when_it_is_damaged(
@@ -138,20 +139,20 @@ def test_a_model_of_another_job_is_verified_and_named_when_it_is_damaged(
         newest = checkpoints.of_job(session, claim.job_id)[0]
     flip(weights(bench, newest))
     assert assignment(bench, child, scratch) is None
-    told = failure(bench, child)
-    assert told["category"] == "infra" and f"checkpoint step-2 of job {claim.job_id} is damaged" in told["message"]
-    assert "model.safetensors" in told["message"] and damaged(bench, claim.job_id) == [2]
-    assert bench.warnings(claim.job_id)[-1].endswith(f"found when job {child.job_id} started from it")
+    reason = failure(bench, child)
+    assert reason["category"] == "infra" and f"checkpoint step-2 of job {claim.job_id} is damaged" in reason["message"]
+    assert "model.safetensors" in reason["message"] and damaged(bench, claim.job_id) == [2]
+    assert f"found when job {child.job_id} started from it" in bench.warnings(claim.job_id)[-1]
 
 
 @pytest.mark.parametrize("broken", [False, True])
-def test_looking_at_checkpoints_does_not_shorten_a_long_lease(
+def test_verifying_checkpoints_does_not_shorten_a_long_lease(
     bench: Any, child: Claim, scratch: Scratch, broken: bool
 ) -> None:
     if broken:
         bench.stored(child, 1)
         flip(weights(bench, bench.stored(child, 2)))
-    assert prepare(child, bench.database, bench.storage, scratch, [], 3600) is not None
+    assert prepare(bench.attempt(child, scratch=scratch, lease_seconds=3600), []) is not None
     with bench.database.transaction() as session:
         ends = jobs.get(session, child.job_id, None).lease_expires_at
         assert ends is not None and (ends - clock.now(session)).total_seconds() > 1800
@@ -173,12 +174,12 @@ def test_a_bad_copy_is_fetched_again_before_the_storage_is_blamed(
     bench.storage = Storage(f"{s3.url}/{uuid.uuid4().hex}", tmp_path / "cache")
     before, newest = bench.stored(claim, 1), bench.stored(claim, 2)
     flip(weights(bench, newest))
-    made = assignment(bench, claim, scratch)
-    assert made is not None and made.resume_from == str(bench.storage.local(newest.storage_key))
+    prepared = assignment(bench, claim, scratch)
+    assert prepared is not None and prepared.resume_from == str(bench.storage.local(newest.storage_key))
     assert damaged(bench, claim.job_id) == []
     scratch.close()
     bench.storage._fs.rm(f"{bench.storage._root}/{newest.storage_key}/model.safetensors")
     flip(weights(bench, newest))
-    made = assignment(bench, claim, scratch)
-    assert made is not None and made.resume_from == str(bench.storage.local(before.storage_key))
+    prepared = assignment(bench, claim, scratch)
+    assert prepared is not None and prepared.resume_from == str(bench.storage.local(before.storage_key))
     assert damaged(bench, claim.job_id) == [2]

@@ -9,17 +9,17 @@ from typing import Any
 import pytest
 from sqlalchemy import update
 
+from hone.documents.status import JobStatus
+from hone.errors import LeaseLost, Unavailable
 from service import commands
-from service.domain.errors import LeaseLost, Unavailable
-from service.domain.jobs import JobStatus
 from service.persistence import checkpoints, jobs, leases
 from service.persistence.tables import Job
-from service.storage import Storage
-from worker.assignment import Claim
+from service.storage import manifest
+from service.storage.store import Storage
+from worker.attempt import Claim
+from worker.protocol import Saved
 from worker.reporter import Reporter
-from worker.trainer_process import Heard
-from worker.training import manifest
-from worker.training.events import Saved
+from worker.trainer_process import TrainerOutput
 
 
 def saved(folder: Path, step: int) -> Saved:
@@ -27,7 +27,7 @@ def saved(folder: Path, step: int) -> Saved:
 
 
 def reporter(bench: Any, claim: Claim, storage: Storage, stopping: threading.Event | None = None) -> Reporter:
-    return Reporter(claim, bench.database, storage, bench.folder / "scratch", 30, stopping)
+    return Reporter(bench.attempt(claim, storage=storage, stopping=stopping or threading.Event()))
 
 
 def steps(bench: Any, job_id: str) -> list[int]:
@@ -35,16 +35,16 @@ def steps(bench: Any, job_id: str) -> list[int]:
         return [row.step for row in checkpoints.of_job(session, job_id)]
 
 
-def test_old_rows_go_with_a_new_one_and_their_files_wait_for_the_broom(bench: Any, claim: Claim) -> None:
-    made = reporter(bench, claim, bench.storage)
+def test_a_new_row_replaces_old_ones_whose_files_wait_for_the_garbage_collector(bench: Any, claim: Claim) -> None:
+    writer = reporter(bench, claim, bench.storage)
     for step in (1, 2, 3):
-        made.write([saved(bench.written(step), step)])
+        writer.write([saved(bench.written(step), step)])
     assert steps(bench, claim.job_id) == [3, 2]
     assert bench.storage.exists(f"checkpoints/{claim.job_id}/step-1-attempt-1")
 
 
-def test_a_full_disk_is_told_of_and_waited_for(bench: Any, claim: Claim, full_disk: Path, tmp_path: Path) -> None:
-    storage = Storage(str(full_disk), tmp_path / "cache", patience_seconds=60)
+def test_a_full_disk_is_reported_and_retried(bench: Any, claim: Claim, full_disk: Path, tmp_path: Path) -> None:
+    storage = Storage(str(full_disk), tmp_path / "cache", retry_seconds=60)
     folder = bench.written(1)
     thread = threading.Thread(target=reporter(bench, claim, storage).write, args=([saved(folder, 1)],))
     thread.start()
@@ -64,7 +64,7 @@ def test_a_disk_that_stays_full_fails_the_job_and_keeps_its_last_checkpoint(
     bench: Any, claim: Claim, full_disk: Path, tmp_path: Path
 ) -> None:
     reporter(bench, claim, bench.storage).write([saved(bench.written(1), 1)])
-    storage = Storage(str(full_disk), tmp_path / "cache", patience_seconds=0.2)
+    storage = Storage(str(full_disk), tmp_path / "cache", retry_seconds=0.2)
     status = reporter(bench, claim, storage).write([saved(bench.written(2), 2)])
     assert status == JobStatus.FAILED and steps(bench, claim.job_id) == [1]
     with bench.database.transaction() as session:
@@ -75,23 +75,23 @@ def test_a_disk_that_stays_full_fails_the_job_and_keeps_its_last_checkpoint(
 def test_a_job_that_is_cancelled_while_the_storage_fails_does_not_wait_for_it(
     bench: Any, claim: Claim, full_disk: Path, tmp_path: Path
 ) -> None:
-    storage = Storage(str(full_disk), tmp_path / "cache", patience_seconds=60)
-    heard: list[JobStatus] = []
-    made = reporter(bench, claim, storage)
-    thread = threading.Thread(target=lambda: heard.append(made.write([saved(bench.written(1), 1)])))
+    storage = Storage(str(full_disk), tmp_path / "cache", retry_seconds=60)
+    statuses: list[JobStatus] = []
+    writer = reporter(bench, claim, storage)
+    thread = threading.Thread(target=lambda: statuses.append(writer.write([saved(bench.written(1), 1)])))
     thread.start()
     while not bench.warnings(claim.job_id):
         time.sleep(0.05)
     with bench.database.transaction() as session:
         commands.cancel(session, "ada", claim.job_id)
     thread.join(60)
-    assert heard == [JobStatus.CANCELLING] and steps(bench, claim.job_id) == []
+    assert statuses == [JobStatus.CANCELLING] and steps(bench, claim.job_id) == []
 
 
 def test_a_worker_that_stops_does_not_wait_for_the_storage(
     bench: Any, claim: Claim, full_disk: Path, tmp_path: Path
 ) -> None:
-    storage = Storage(str(full_disk), tmp_path / "cache", patience_seconds=100_000)
+    storage = Storage(str(full_disk), tmp_path / "cache", retry_seconds=100_000)
     stopping = threading.Event()
     stopping.set()
     status = reporter(bench, claim, storage, stopping).write([saved(bench.written(1), 1)])
@@ -109,8 +109,8 @@ def test_an_attempt_that_lost_its_lease_stores_nothing(bench: Any, claim: Claim)
 def test_a_row_that_could_not_be_written_is_written_by_the_next_try(
     bench: Any, claim: Claim, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    made = reporter(bench, claim, bench.storage)
-    told: list[Heard] = [saved(bench.written(1), 1)]
+    writer = reporter(bench, claim, bench.storage)
+    report: list[TrainerOutput] = [saved(bench.written(1), 1)]
     record = checkpoints.put
 
     def away(*_: Any) -> None:
@@ -118,9 +118,9 @@ def test_a_row_that_could_not_be_written_is_written_by_the_next_try(
 
     monkeypatch.setattr(checkpoints, "put", away)
     with pytest.raises(Unavailable):
-        made.write(told)
+        writer.write(report)
     monkeypatch.setattr(checkpoints, "put", record)
-    made.write(told)
+    writer.write(report)
     assert steps(bench, claim.job_id) == [1]
 
 
@@ -128,22 +128,22 @@ def test_a_slow_storage_does_not_cost_the_lease(bench: Any, claim: Claim, monkey
     put = bench.storage.put
 
     def slow(*arguments: Any) -> None:
-        time.sleep(1.0)
+        time.sleep(4.0)
         put(*arguments)
 
     monkeypatch.setattr(bench.storage, "put", slow)
-    made = Reporter(claim, bench.database, bench.storage, bench.folder / "scratch", 0.6)
+    writer = Reporter(bench.attempt(claim, lease_seconds=3.0))
     lost: list[Job] = []
     over = threading.Event()
 
-    def watch() -> None:
+    def look_for_lost_jobs() -> None:
         while not over.wait(0.1):
             with bench.database.transaction() as session:
                 lost.extend(leases.expired(session))
 
-    thread = threading.Thread(target=watch)
+    thread = threading.Thread(target=look_for_lost_jobs)
     thread.start()
-    made.write([saved(bench.written(1), 1)])
+    writer.write([saved(bench.written(1), 1)])
     over.set()
     thread.join()
     assert lost == [] and steps(bench, claim.job_id) == [1]

@@ -12,17 +12,19 @@ from typing import Any
 
 import pytest
 
-from service import commands, locks
-from service.domain.errors import LeaseLost
-from service.domain.jobs import JobStatus
+from hone.documents.status import JobStatus
+from hone.errors import LeaseLost
+from service import commands
 from service.domain.specs import JobSpec
 from service.persistence import checkpoints, jobs
 from service.persistence.tables import Job
-from service.storage import Storage
-from worker.assignment import Claim, prepare
+from service.storage import locks
+from service.storage.store import Storage
+from worker.assignment import prepare
+from worker.attempt import Claim
+from worker.protocol import Saved
 from worker.reporter import Reporter
 from worker.scratch import Scratch
-from worker.training.events import Saved
 
 Make = Callable[..., JobSpec]
 
@@ -110,11 +112,10 @@ def test_a_job_whose_files_are_fetched_does_at_once_what_is_asked_of_it(
     claim = bench.claim(spec(max_seconds=2 if ask is wait else None))
     row, stopping = bench.stored(claim, 1), threading.Event()
     scratch = Scratch(bench.folder, claim.job_id, claim.attempt)
-    reporter = Reporter(claim, bench.database, bench.storage, scratch.path, 30, stopping)
+    attempt = bench.attempt(claim, scratch=scratch, stopping=stopping)
+    reporter = Reporter(attempt)
     with fetched_by_another(bench, row.storage_key):
-        preparing = InThread(
-            lambda: prepare(claim, bench.database, bench.storage, scratch, [], 30, reporter.ends_early)
-        )
+        preparing = InThread(lambda: prepare(attempt, [], reporter.end_unless_running))
         ask(bench, claim, stopping)
         until(bench, claim, ending)
     assert isinstance(preparing.end(), LeaseLost)
@@ -128,20 +129,20 @@ def test_a_fetch_that_nobody_wants_ends_at_its_next_piece_and_leaves_nothing(ben
     row = bench.stored(claim, 1)
     looks: list[int] = []
 
-    def watch() -> None:
+    def check() -> None:
         looks.append(1)
         if len(looks) > 1:
             raise LeaseLost("nobody wants it")
 
     with pytest.raises(LeaseLost):
-        storage.pin(row.storage_key, watch=watch)
+        storage.pin(row.storage_key, check=check)
     assert not [path for path in (bench.folder / "cache").iterdir() if path.suffix not in (".pin", ".fetch")]
     assert storage.local(row.storage_key).is_dir()
 
 
 def test_a_cancel_does_not_wait_for_a_checkpoint_that_is_being_stored(bench: Any, claim: Claim) -> None:
     folder = bench.written(1)
-    reporter = Reporter(claim, bench.database, bench.storage, bench.folder / "scratch", 30)
+    reporter = Reporter(bench.attempt(claim))
     saved = Saved(step=1, directory=str(folder), metrics={})
     with stuck_disk(folder):
         storing = InThread(lambda: reporter.write([saved]))
@@ -154,7 +155,7 @@ def test_a_cancel_does_not_wait_for_a_checkpoint_that_is_being_stored(bench: Any
 
 def test_a_pause_waits_for_the_checkpoint_that_is_being_stored(bench: Any, claim: Claim) -> None:
     folder = bench.written(1)
-    reporter = Reporter(claim, bench.database, bench.storage, bench.folder / "scratch", 1.5)
+    reporter = Reporter(bench.attempt(claim, lease_seconds=1.5))
     saved = Saved(step=1, directory=str(folder), metrics={})
     with stuck_disk(folder):
         storing = InThread(lambda: reporter.write([saved]))

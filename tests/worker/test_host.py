@@ -1,4 +1,4 @@
-"""What a worker tells of its machine."""
+"""The description of a worker's machine."""
 
 import logging
 import sys
@@ -19,7 +19,7 @@ def test_memory_is_that_of_the_container_where_it_is_limited(tmp_path: Path) -> 
     assert host.memory_bytes(tmp_path) == 1000
 
 
-def test_a_gpu_that_no_driver_knows_has_its_number_and_no_words_are_made(
+def test_a_gpu_that_no_driver_knows_has_its_number_and_nothing_is_printed(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, capfd: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setattr(pynvml, "nvmlInit", _no_driver)
@@ -33,7 +33,7 @@ def _no_driver() -> None:
     raise pynvml.NVMLError(pynvml.NVML_ERROR_LIBRARY_NOT_FOUND)
 
 
-def test_versions_are_told_without_importing_anything() -> None:
+def test_versions_are_read_without_importing_anything() -> None:
     before = "torch" in sys.modules
     assert {"python", "torch", "transformers"} <= set(host.versions())
     assert ("torch" in sys.modules) == before

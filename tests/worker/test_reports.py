@@ -1,64 +1,82 @@
-"""A report whose transaction happened, though its worker was told that it failed, is not written twice."""
+"""A report whose transaction was committed, although the worker got an error, is not written twice."""
 
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 from sqlalchemy import func, select
 
-from service import commands, failpoints
-from service.domain.errors import LeaseLost, Unavailable
-from service.domain.jobs import Failure, JobStatus
+from hone.documents.status import Failure, JobStatus
+from hone.errors import LeaseLost, Unavailable
+from service import failpoints
 from service.domain.specs import JobSpec
-from service.persistence import claims, leases
+from service.persistence import leases
 from service.persistence.database import Database
 from service.persistence.tables import Event, Job
-from service.storage import Storage
-from worker.assignment import Claim
+from worker.protocol import Failed, Loaded, LoadedModel, Sampled, SampledResponse, Step, Token
 from worker.reporter import Reporter
-from worker.trainer_process import Heard
-from worker.training.events import Sample, Sampled, Step
+from worker.trainer_process import TrainerOutput
 
 Make = Callable[..., JobSpec]
-HEARD: list[Heard] = [
+REPORT: list[TrainerOutput] = [
     Step(step=1, metrics={"train/loss": 1.0}),
-    Sampled(step=1, samples=[Sample(split="train", prompt="1+1", response="2", tokens=1, truncated=False)]),
+    Sampled(step=1, samples=[SampledResponse(split="train", prompt="1+1", response="2", tokens=1, truncated=False)]),
 ]
 
 
 @pytest.fixture
-def reporter(database: Database, spec: Make, tmp_path: Path) -> Reporter:
-    with database.transaction() as session:
-        commands.submit(session, commands.Requester("ada"), spec(), [])
-        job = claims.claim(session, "worker-1", 0, lease_seconds=30)
-        assert job is not None
-        claim = Claim(job.id, job.attempt, job.spec, job.owner, [])
-    storage = Storage(str(tmp_path / "storage"), tmp_path / "cache")
-    return Reporter(claim, database, storage, tmp_path / "scratch", lease_seconds=30)
+def reporter(bench: Any, spec: Make) -> Reporter:
+    return Reporter(bench.attempt(bench.claim(spec())))
 
 
 @pytest.fixture
 def arm(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Callable[[str], None]:
     """Arms failpoints of this very process."""
     monkeypatch.setenv("HONE_DATA_DIR", str(tmp_path))
-    return lambda plan: monkeypatch.setattr(failpoints, "_rules", failpoints.parse(plan))
+    return lambda plan: monkeypatch.setattr(failpoints, "_faults", failpoints.parse(plan))
 
 
-def told(database: Database) -> dict[str, int]:
+def events_of_steps(database: Database) -> dict[str, int]:
     with database.transaction() as session:
         query = select(Event.kind, func.count()).where(Event.step.is_not(None)).group_by(Event.kind)
         return {row.kind: row[1] for row in session.execute(query)}
 
 
-def tries(reporter: Reporter, heard: list[Heard]) -> int:
-    """Until it is written, as the supervisor does."""
+def tries(reporter: Reporter, outputs: list[TrainerOutput]) -> int:
+    """Retry until it is written, as the supervisor does; the number of tries."""
     for number in range(1, 10):
         try:
-            reporter.write(heard)
+            reporter.write(outputs)
             return number
         except Unavailable:
             continue
     raise AssertionError("it was never written")
+
+
+def test_a_models_tokens_are_written_whatever_they_contain(database: Database, reporter: Reporter) -> None:
+    model = LoadedModel(
+        architecture="A",
+        parameters=1,
+        dtype="float32",
+        tokens=2,
+        embedding_rows=2,
+        special_tokens={"eos_token": "\x00"},
+        stops=[Token(id=0, text="\x00")],
+        chat_template=False,
+        context=None,
+    )
+    reporter.write([Loaded(role="policy", name="m", model=model)])
+    with database.transaction() as session:
+        (written,) = session.scalars(select(Event).where(Event.kind == "loaded"))
+        assert written.data["model"]["stops"] == [{"id": 0, "text": "\ufffd"}]
+
+
+def test_a_failure_may_quote_a_character_that_the_database_cannot_hold(database: Database, reporter: Reporter) -> None:
+    failed = Failed(category="user", message="dataset, row 1 has 'a\x00b'", hint="look at \x00")
+    assert reporter.write([failed]) == JobStatus.FAILED
+    with database.transaction() as session:
+        assert session.scalars(select(Job.failure)).one()["message"] == "dataset, row 1 has 'a\ufffdb'"
 
 
 @pytest.mark.parametrize("plan", ["report.committed=timeout*3", "report.written=error*3"])
@@ -66,18 +84,18 @@ def test_a_report_that_is_tried_again_is_written_once(
     database: Database, reporter: Reporter, arm: Callable[[str], None], plan: str
 ) -> None:
     arm(plan)
-    assert tries(reporter, HEARD) == 4
-    assert told(database) == {"metrics": 1, "sample": 1}
+    assert tries(reporter, REPORT) == 4
+    assert events_of_steps(database) == {"metrics": 1, "sample": 1}
     reporter.write([Step(step=2, metrics={"train/loss": 0.5})])
-    assert told(database) == {"metrics": 2, "sample": 1}
+    assert events_of_steps(database) == {"metrics": 2, "sample": 1}
 
 
 def test_a_report_that_failed_after_one_that_did_not_is_written_once(
     database: Database, reporter: Reporter, arm: Callable[[str], None]
 ) -> None:
     arm("report.committed=timeout;report.written=error*2@1")  # done; not done, twice; done
-    assert tries(reporter, HEARD) == 4
-    assert told(database) == {"metrics": 1, "sample": 1}
+    assert tries(reporter, REPORT) == 4
+    assert events_of_steps(database) == {"metrics": 1, "sample": 1}
 
 
 def test_nothing_of_a_report_is_written_for_a_job_that_was_given_up(database: Database, reporter: Reporter) -> None:
@@ -86,5 +104,5 @@ def test_nothing_of_a_report_is_written_for_a_job_that_was_given_up(database: Da
         leases.lose(session, job, Failure(category="lost", message="silence"))
         assert job.status == JobStatus.QUEUED
     with pytest.raises(LeaseLost):
-        reporter.write(HEARD)
-    assert told(database) == {}
+        reporter.write(REPORT)
+    assert events_of_steps(database) == {}

@@ -4,14 +4,14 @@ import subprocess
 import sys
 from pathlib import Path
 
-from service.copies import Copy
+from service.storage.copies import Copy
 from worker.scratch import Scratch, sweep
 
 
 def opened(data_dir: Path, attempt: int) -> Scratch:
-    made = Scratch(data_dir, "job", attempt)
-    made.open()
-    return made
+    scratch = Scratch(data_dir, "job", attempt)
+    scratch.open()
+    return scratch
 
 
 def test_it_is_gone_when_the_attempt_is_over(tmp_path: Path) -> None:
@@ -21,15 +21,15 @@ def test_it_is_gone_when_the_attempt_is_over(tmp_path: Path) -> None:
     assert list((tmp_path / "work").iterdir()) == []
 
 
-def test_copies_that_it_keeps_are_let_go_with_it(tmp_path: Path) -> None:
+def test_its_pinned_copies_are_closed_with_it(tmp_path: Path) -> None:
     closed: list[str] = []
 
-    class Watched(Copy):
+    class Recorded(Copy):
         def close(self) -> None:
             closed.append("closed")
 
     scratch = opened(tmp_path, 1)
-    assert scratch.keep(Watched(tmp_path / "model")) == tmp_path / "model"
+    assert scratch.pin(Recorded(tmp_path / "model")) == tmp_path / "model"
     assert closed == []
     scratch.close()
     assert closed == ["closed"]
@@ -38,7 +38,7 @@ def test_copies_that_it_keeps_are_let_go_with_it(tmp_path: Path) -> None:
 def test_another_worker_of_this_machine_removes_only_what_the_dead_left(tmp_path: Path) -> None:
     code = (
         "import os, signal, sys; from pathlib import Path; from worker.scratch import Scratch;"
-        "made = Scratch(Path(sys.argv[1]), 'job', 1); made.open(); (made.path / 'step-1').mkdir();"
+        "scratch = Scratch(Path(sys.argv[1]), 'job', 1); scratch.open(); (scratch.path / 'step-1').mkdir();"
         "print('ready', flush=True); sys.stdin.read()"
     )
     pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE}

@@ -11,28 +11,29 @@ from typing import Any
 
 import pytest
 
+from hone.documents.status import JobStatus
 from service import commands
 from service.commands import Requester
-from service.domain.jobs import JobStatus
 from service.domain.specs import JobSpec
 from service.persistence import checkpoints, claims, jobs, metrics
 from service.persistence.database import Database
 from service.persistence.tables import Job
-from service.storage import Storage
-from worker.assignment import Claim, prepare
+from service.storage.store import Storage
+from worker.assignment import prepare
+from worker.attempt import Attempt, Claim
 from worker.reporter import Reporter
 from worker.scratch import Scratch
-from worker.supervisor import Patience, supervise
+from worker.supervisor import Timeouts, supervise
 from worker.trainer_process import TrainerProcess
 
 Make = Callable[..., JobSpec]
 LONG = 100_000
-PATIENT = Patience(grace=20, silence=60)
+LENIENT = Timeouts(grace=20, heartbeat=60)
 
 
 @dataclass
 class Run:
-    """An attempt in a thread of its own, as the station has it."""
+    """An attempt in a thread of its own, as in WorkerRuntime."""
 
     database: Database
     job_id: str
@@ -79,20 +80,21 @@ def start(
         with database.transaction() as session:
             return commands.submit(session, Requester("ada"), spec(**changes), []).id
 
-    def make(*, again: str | None = None, patience: Patience = PATIENT, **changes: Any) -> Run:
+    def make(*, again: str | None = None, timeouts: Timeouts = LENIENT, **changes: Any) -> Run:
         job_id = again or submitted(**changes)
         with database.transaction() as session:
-            job = claims.claim(session, "worker-1", 0, lease_seconds=30)
-            assert job is not None and job.id == job_id
-        claim = Claim(job.id, job.attempt, job.spec, job.owner, [], job.ran_seconds)
+            taken = claims.claim(session, "worker-1", 0, lease_seconds=30)
+            assert taken is not None and taken.job.id == job_id
+            job = taken.job
+        claim = Claim(job.id, job.attempt, taken.spec, job.owner, [], job.ran_seconds)
         scratch, stopping = Scratch(tmp_path, job.id, job.attempt), threading.Event()
-        reporter = Reporter(claim, database, storage, scratch.path, 30, stopping)
-        assignment = prepare(claim, database, storage, scratch, [], 30)
+        attempt = Attempt(claim, database, storage, scratch, 30, stopping)
+        reporter, assignment = Reporter(attempt), prepare(attempt, [])
         assert assignment is not None
         trainer, asked = TrainerProcess(), threading.Event()
-        monkeypatch.setattr(trainer, "ask", after(trainer.ask, asked.set))
+        monkeypatch.setattr(trainer, "request_stop", after(trainer.request_stop, asked.set))
         trainers.append(trainer)
-        arguments = (trainer, assignment, reporter, stopping, patience, lambda: None)
+        arguments = (trainer, assignment, reporter, timeouts, lambda: None)
         thread = threading.Thread(target=supervise, args=arguments)
         thread.start()
         return Run(database, job_id, trainer, stopping, thread, asked)
@@ -147,7 +149,7 @@ def test_a_pause_saves_and_what_goes_on_ends_as_if_it_had_never_stopped(
     os.kill(paused.trainer.pid, signal.SIGCONT)
     job = paused.end()
     assert job.status == JobStatus.PAUSED and job.lease_owner is None and 2 <= job.progress["step"] < 40
-    assert not paused.trainer.alive or paused.trainer.ending()
+    assert not paused.trainer.alive or paused.trainer.exit_reason()
     paused.ask(commands.resume)
     resumed = start(again=paused.job_id)
     assert resumed.end().status == JobStatus.SUCCEEDED
@@ -169,7 +171,7 @@ def test_a_worker_that_stops_saves_its_job_and_hands_it_back(start: Callable[...
 
 
 def test_a_trainer_that_does_not_save_in_time_is_killed_and_the_job_handed_back(start: Callable[..., Run]) -> None:
-    run = start(steps=LONG, patience=Patience(grace=0.5, silence=60))
+    run = start(steps=LONG, timeouts=Timeouts(grace=0.5, heartbeat=60))
     run.until(begun)
     os.kill(run.trainer.pid, signal.SIGSTOP)
     run.stopping.set()
@@ -181,11 +183,11 @@ def test_a_job_whose_time_is_up_saves_and_fails(start: Callable[..., Run]) -> No
     run = start(steps=LONG, max_seconds=1)
     job = run.end()
     assert job.status == JobStatus.FAILED and job.failure is not None
-    assert job.failure["category"] == "timeout" and "1 s, its limit (max_seconds)" in job.failure["message"]
+    assert job.failure["category"] == "timeout" and "exceeded max_seconds (1 s)" in job.failure["message"]
 
 
 def test_a_frozen_trainer_is_killed_and_its_job_runs_again(start: Callable[..., Run]) -> None:
-    run = start(steps=LONG, patience=Patience(grace=20, silence=6))
+    run = start(steps=LONG, timeouts=Timeouts(grace=20, heartbeat=6))
     run.until(begun)
     os.kill(run.trainer.pid, signal.SIGSTOP)
     job = run.end()
@@ -197,8 +199,8 @@ def test_a_trainer_that_dies_while_it_is_told_something_is_tidied_up_all_the_sam
         os.kill(trainer.pid, signal.SIGKILL)
         while trainer.alive:
             time.sleep(0.01)
-        trainer.ask("pause")
-    assert trainer.ending() == "the trainer was killed by SIGKILL"
+        trainer.request_stop("pause")
+    assert trainer.exit_reason() == "the trainer was killed by SIGKILL"
 
 
 def test_a_cancel_wins_over_a_pause(start: Callable[..., Run]) -> None:

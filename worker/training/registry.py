@@ -1,36 +1,64 @@
-"""The one place that knows what runs which algorithm."""
+"""Registries: the function or class for each name or schema of a spec, registered by a decorator."""
 
-from collections.abc import Callable
-from typing import Any
+from collections.abc import Callable, Iterator, Mapping
+from importlib import import_module
+from pkgutil import iter_modules
+from typing import Generic, TypeVar
 
-from worker.training.data import Row
-from worker.training.evaluate import Evaluation
-from worker.training.grpo import grpo
-from worker.training.importance_sampling import importance_sampling
-from worker.training.mirror_descent import mirror_descent
-from worker.training.ppo import PPO
-from worker.training.reinforce import reinforce
-from worker.training.reward_model import RewardModeling
-from worker.training.setup import Algorithm, Evaluator, Setup
-from worker.training.sft import SFT
-
-ALGORITHMS: dict[str, Callable[[Setup, Any], Algorithm]] = {
-    "sft": SFT,
-    "reward_model": RewardModeling,
-    "reinforce": reinforce,
-    "importance_sampling": importance_sampling,
-    "mirror_descent": mirror_descent,
-    "grpo": grpo,
-    "ppo": PPO,
-}
+Key = TypeVar("Key")
+Entry = TypeVar("Entry")
+Decorated = TypeVar("Decorated")
 
 
-def build(setup: Setup) -> Algorithm:
-    """The algorithm that the spec names, ready for its first step."""
-    spec = setup.spec.algorithm
-    return ALGORITHMS[spec.type](setup, spec)
+class Registry(Mapping[Key, Entry], Generic[Key, Entry]):
+    """Entries by key. The first look-up imports all modules of one package, in which the entries register themselves.
+
+    COLOURS: Registry[str, Callable[[], str]] = Registry("colour", "shop.colours")
+    colour = COLOURS.entry
+
+    @colour("red")                      # in any module of shop/colours/
+    def red() -> str: ...
+    """
+
+    def __init__(self, noun: str, package: str) -> None:
+        """`package`: the name of the package, or of the one module, in which all entries are."""
+        self._noun, self._package = noun, package
+        self._entries: dict[Key, Entry] = {}
+        self._complete = False
+
+    def entry(self, key: Key) -> Callable[[Decorated], Decorated]:
+        """A decorator that registers an entry; ValueError if the key has one."""
+
+        def register(decorated: Decorated) -> Decorated:
+            if key in self._entries:
+                raise ValueError(f"{self._noun} {_name(key)} is registered twice: {self._entries[key]}, {decorated}")
+            self._entries[key] = decorated  # type: ignore[assignment]  # a decorator's type cannot have both
+            return decorated
+
+        return register
+
+    def __getitem__(self, key: Key) -> Entry:
+        """The entry of the key. There is no default: KeyError names the key and those that there are."""
+        entries = self._loaded()
+        if key not in entries:
+            keys = ", ".join(map(_name, entries))
+            raise KeyError(f"no {self._noun} {_name(key)} in {self._package}; there are {keys}")
+        return entries[key]
+
+    def __iter__(self) -> Iterator[Key]:
+        return iter(self._loaded())
+
+    def __len__(self) -> int:
+        return len(self._loaded())
+
+    def _loaded(self) -> dict[Key, Entry]:
+        if not self._complete:
+            package = import_module(self._package)
+            for module in iter_modules(getattr(package, "__path__", [])):
+                import_module(f"{self._package}.{module.name}")
+            self._complete = True
+        return self._entries
 
 
-def evaluation(setup: Setup, algorithm: Algorithm, rows: list[Row]) -> Evaluator:
-    """What looks at the held-out rows: a reward model ranks pairs, a policy answers questions."""
-    return algorithm.evaluation(rows) if isinstance(algorithm, RewardModeling) else Evaluation(setup, rows)
+def _name(key: object) -> str:
+    return key.__name__ if isinstance(key, type) else str(key)

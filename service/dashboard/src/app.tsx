@@ -37,17 +37,17 @@ const DETAILS = new Map<string, (id: string) => VNode>([
 
 function View({ path }: { path: string[] }) {
   const [noun = 'jobs', id, ...rest] = path
-  if (rest.length) return <Nowhere />
-  if (id === undefined) return LISTS.get(noun)?.() ?? <Nowhere />
-  return DETAILS.get(noun)?.(id) ?? <Nowhere />
+  if (rest.length) return <NotFound />
+  if (id === undefined) return LISTS.get(noun)?.() ?? <NotFound />
+  return DETAILS.get(noun)?.(id) ?? <NotFound />
 }
 
-function Nowhere() {
+function NotFound() {
   return (
     <main class="view">
-      <h1>There is nothing here</h1>
+      <h1>Page not found</h1>
       <p>
-        The address {location.hash} leads nowhere. <a href={href(['jobs'])}>All jobs</a>
+        There is no page at {location.hash}. <a href={href(['jobs'])}>All jobs</a>
       </p>
     </main>
   )

@@ -52,7 +52,7 @@ function Banner() {
   if (connection.value === 'up') return null
   return (
     <p class="banner" role="alert">
-      The connection to the server is lost. What you see may be old; trying again…
+      Connection to the server lost. The data shown may be out of date. Reconnecting…
     </p>
   )
 }

@@ -1,4 +1,4 @@
-/** One line about the service: is it ready, and who works for it. */
+/** The state of the service in the header: readiness, and its workers. */
 
 import { getReadiness, listWorkers, type Readiness, type Worker } from './api/workers'
 import { usePoll } from './hooks/usePoll'
@@ -26,21 +26,22 @@ function sentence(ready: Readiness): string {
   if (!ready.database) return 'database unavailable'
   const workers = ready.workers === 1 ? '1 worker' : `${ready.workers || 'no'} workers`
   const parts = [ready.status === 'ready' ? 'ready' : 'degraded', workers]
+  if (!ready.dispatcher) parts.push('dispatcher unavailable')
   if (!ready.broker) parts.push('broker unavailable')
   const waited = ready.oldest_queued_seconds
-  if (waited !== null && waited >= 10) parts.push(`oldest job waits ${duration(waited)}`)
+  if (waited !== null && waited >= 10) parts.push(`oldest queued job: ${duration(waited)}`)
   return parts.join(' · ')
 }
 
 function WorkerTable({ workers }: { workers: Worker[] }) {
-  if (workers.length === 0) return <p class="sheet">No worker has reported lately: queued jobs wait until one does.</p>
+  if (workers.length === 0) return <p class="sheet">No workers. Queued jobs start when a worker is running.</p>
   return (
     <ul class="sheet">
       {workers.map((worker) => (
         <li key={worker.id}>
           <b>{worker.host}</b> <span class="muted">
             process {worker.pid} · {worker.devices.join(', ') || 'cpu'}
-            {!worker.alive && ' · died'}
+            {!worker.alive && ' · dead'}
             {worker.alive && worker.draining && ' · draining'}
           </span>
           <br />

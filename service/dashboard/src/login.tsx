@@ -1,9 +1,9 @@
-/** Getting in: a one-time link signs in by itself, anyone else types a key. */
+/** Signing in: by a one-time link, or with a key that is typed. */
 
 import { useEffect, useState } from 'preact/hooks'
 import { replace, route } from './address'
 import { connection } from './api/connection'
-import { spend, tryKey, type Pass } from './api/login'
+import { redeem, tryKey, type Credential } from './api/login'
 import { key, notice, signIn } from './api/session'
 import { useTitle } from './hooks/useTitle'
 import { href } from './lib/route'
@@ -12,37 +12,37 @@ export function LoginPage({ token }: { token: string | null }) {
   useTitle('Sign in')
   const [problem, setProblem] = useState('')
   const [busy, setBusy] = useState(token !== null)
-  const attempt = async (pass: Promise<Pass>) => {
+  const attempt = async (credential: Promise<Credential>) => {
     setBusy(true)
     setProblem('')
     try {
-      enter(await pass)
+      enter(await credential)
     } catch (error) {
       setBusy(false)
       setProblem(connection.value === 'lost' ? 'The server does not answer. Is it running?' : (error as Error).message)
     }
   }
   useEffect(() => {
-    if (token !== null) void attempt(spend(token))
+    if (token !== null) void attempt(redeem(token))
   }, [token])
   return (
     <main class="login">
       <h1>Hone</h1>
       {busy ? <p role="status">Signing in…</p> : <KeyForm problem={problem || notice.value} attempt={attempt} />}
-      {!busy && key.value !== null && <a href={href(['jobs'])}>Go on with the key that this browser has</a>}
+      {!busy && key.value !== null && <a href={href(['jobs'])}>Continue with the key stored in this browser</a>}
     </main>
   )
 }
 
-/** Remember the key and show what was asked for; the login address leaves the history with its token. */
-function enter(pass: Pass): void {
-  signIn(pass.secret, pass.role)
+/** Store the key and show the requested view; the login address and its token leave the history. */
+function enter(credential: Credential): void {
+  signIn(credential.secret, credential.role)
   if (route.value.path[0] === 'login') replace(href(['jobs']))
 }
 
 interface FormProps {
   problem: string
-  attempt: (pass: Promise<Pass>) => Promise<void>
+  attempt: (credential: Promise<Credential>) => Promise<void>
 }
 
 function KeyForm({ problem, attempt }: FormProps) {
@@ -58,8 +58,7 @@ function KeyForm({ problem, attempt }: FormProps) {
       {problem && <p role="alert" class="problem">{problem}</p>}
       <button class="primary">Sign in</button>
       <p class="muted">
-        The server's operator gives out keys. On the machine that runs it, <code>hone up</code> prints a link that signs
-        you in once.
+        Ask the operator of this server for a key. <code>hone up</code> prints a one-time sign-in link on its terminal.
       </p>
     </form>
   )

@@ -1,17 +1,17 @@
-"""Named sets of spec fields: what a paper or another trainer does, so that its users get the numbers they know.
+"""Named sets of spec fields: the settings of papers and other trainers.
 
-`algorithm: {preset: dapo}` stands for the preset's fields; a field that the document has itself wins.
+`algorithm: {preset: dapo}` stands for the preset's fields; fields that the document sets itself win.
 """
 
 from difflib import get_close_matches
 from typing import Any
 
-from service.domain.errors import NotFound
+from hone.documents.validation import refusal
+from hone.errors import NotFound
 from service.domain.presets.objectives import OBJECTIVES
 from service.domain.presets.preset import Fields, Preset
 from service.domain.presets.systems import SYSTEMS
 from service.domain.presets.trainers import TRAINERS
-from service.domain.strict import refusal
 
 PRESETS: dict[str, Preset] = OBJECTIVES | SYSTEMS | TRAINERS
 
@@ -53,7 +53,7 @@ def _remedy(name: str) -> str:
 
 
 def _merged(under: Fields, over: Fields) -> Fields:
-    """Both, block by block; what `over` has wins, and so does a block of another `type`."""
+    """Merge two documents block by block; `over` wins, and its blocks of another `type` replace those of `under`."""
     merged = dict(under)
     for name, value in over.items():
         below = under.get(name)

@@ -69,7 +69,7 @@ OBJECTIVES: dict[str, Preset] = {
             },
             "optimizer": {"learning_rate": 1e-6, "schedule": "linear"},
         },
-        "The paper has 2 or 4 generations. TRL clips the ratio of whole responses, which at one update a batch is 1.",
+        "The paper uses 2 or 4 generations. TRL clips the ratio of whole responses, which is 1 at one update a batch.",
     ),
     "theory": Preset(
         "Supervised fine-tuning as textbooks write it",

@@ -1,4 +1,4 @@
-"""What a preset is."""
+"""The class of presets."""
 
 from typing import Any, NamedTuple
 
@@ -14,13 +14,13 @@ class Stage(NamedTuple):
 
 
 class Preset(NamedTuple):
-    """Fields of a spec, and where they come from."""
+    """A named set of spec fields, and its source."""
 
     title: str
     source: str
     """The paper or the configuration that the values are from."""
     fields: Fields
-    """`algorithm.type` is always there."""
+    """They always include `algorithm.type`."""
     notes: str = ""
     """What differs from the source, and what the user must add."""
     stages: tuple[Stage, ...] = ()
@@ -28,5 +28,5 @@ class Preset(NamedTuple):
 
     @property
     def algorithm(self) -> str:
-        """The type of the algorithm that it sets up."""
+        """The type of the preset's algorithm."""
         return str(self.fields["algorithm"]["type"])

@@ -1,4 +1,4 @@
-"""Published systems, with the numbers that they tell."""
+"""Published systems, with their published numbers."""
 
 from service.domain.presets.preset import Preset, Stage
 
@@ -29,10 +29,14 @@ SYSTEMS: dict[str, Preset] = {
             },
             "optimizer": {"schedule": "constant", "warmup_steps": 10, "beta1": 0.9, "beta2": 0.95},
         },
-        "Add rewards: [{type: reward_model, model: job:ID}], and critic_model: job:ID of the same job, from which the "
-        "paper's critic starts. PPO-ptx needs texts of yours: ptx: {dataset: ..., coef: 27.8}. kl_target makes beta "
-        "adaptive (arXiv:1909.08593). The paper tells no learning rate of the policy; the average of its weights over "
-        "time (0.992) is not kept here.",
+        "Add rewards: [{type: reward_model, model: job:ID}], and critic_model: job:ID of the same job, from which "
+        "the paper's critic starts. PPO-ptx needs your own texts, eight for each response: ptx: {dataset: ..., coef: "
+        "27.8, batch_size: 512}. kl_target makes beta adaptive (arXiv:1909.08593). The paper ranks K responses and "
+        "takes all pairs of a prompt as one element of a batch of its reward model; here each pair is a row, drawn "
+        "by itself, so a prompt with more pairs weighs more. It shifts the scores so that demonstrations have a mean "
+        "of 0; here nothing does: a shift of all rewards is in no advantage once the critic knows it "
+        "(center_rewards_coefficient holds scores near 0). The paper does not state the policy's learning rate; its "
+        "moving average of the weights (0.992) is not implemented here.",
         (
             Stage(
                 "demonstrations",
@@ -81,7 +85,7 @@ SYSTEMS: dict[str, Preset] = {
             },
             "rewards": [{"type": "math"}],
         },
-        "There a response earns only if it also ends before the length limit.",
+        "In the source, a response earns only if it also ends before the length limit.",
     ),
     "deepseek_r1": Preset(
         "GRPO with accuracy and format rewards",
@@ -131,18 +135,23 @@ SYSTEMS: dict[str, Preset] = {
         {
             "algorithm": {
                 "type": "mirror_descent",
-                "baseline": "soft_mean",
+                "baseline": "mean",
+                "num_iterations": 2,
+                "minibatches": 4,
                 "max_completion_length": 512,
                 "partial_rollout_length": 256,
                 "length_penalty": 1.0,
-                "length_penalty_warmup_steps": 100,
-                "prompt_sampling": {"type": "prioritized"},
+                "length_penalty_warmup_steps": 50,
+                "prompt_sampling": {"type": "curriculum", "column": "difficulty", "prioritized": {}},
             },
             "rewards": [{"type": "math"}],
         },
-        "The paper gives no numbers for tau, for the length reward and its warm-up, and for the tokens that a response "
-        "grows by in a step: those here are ours. It begins with easy prompts, prompt_sampling: {type: curriculum}. It "
-        "forgets the optimizer's state after every step; here it stays.",
+        "Rows need a number 'difficulty'; for rows without one set prompt_sampling: {type: prioritized}. The paper "
+        "gives no values for tau, the updates made from a batch of responses, the length reward and its warm-up, the "
+        "pace of the curriculum, and the number of tokens by which a response grows in a step: these values are "
+        "Hone's. tau acts from the second update of a batch on: at the first one the policy is the one that sampled. "
+        "The paper derives the soft mean of the rewards as baseline and uses their mean. It resets the optimizer's "
+        "state after every step; here the state stays.",
     ),
     "dapo": Preset(
         "GRPO with clip-higher, dynamic sampling, token-level loss and a soft length limit",
@@ -165,7 +174,9 @@ SYSTEMS: dict[str, Preset] = {
             "optimizer": {"learning_rate": 1e-6, "schedule": "constant", "warmup_steps": 20},
             "rewards": [{"type": "math", "weight": 2.0}],
         },
-        "The paper's reward is 1 or -1; with a group's mean as baseline, 2 or 0 is the same beside the length penalty. "
+        "The paper's reward is 1 or -1; 2 or 0 gives the same advantages, because the group's mean is subtracted. "
+        "As there, a prompt is replaced where all responses are right or all wrong, whatever their length penalties "
+        "(zero_variance_by); the paper draws until the batch is full, here max_resamples is a limit. "
         "Its best run masks no truncated responses; mask_truncated does.",
     ),
     "dr_grpo": Preset(
@@ -186,7 +197,7 @@ SYSTEMS: dict[str, Preset] = {
             "optimizer": {"learning_rate": 1e-6, "schedule": "constant"},
             "rewards": [{"type": "math"}],
         },
-        "There a response that the length limit cuts off earns nothing.",
+        "In the source, a response that the length limit cuts off earns nothing.",
     ),
     "gspo": Preset(
         "GRPO with one ratio for a whole response",
@@ -218,12 +229,12 @@ SYSTEMS: dict[str, Preset] = {
                 "warmup_steps": 14,
                 "max_grad_norm": 0.2,
             },
-            "evaluation": {"every": 100},
             "checkpoint": {"every": 100},
             "gradient_checkpointing": True,
         },
-        "The warm-up there is 3 % of its 478 steps. Its adapters have a dropout of 0.1, here none. For tags as new "
-        "tokens set lora.modules_to_save: [embed_tokens, lm_head].",
+        "In the source, the warm-up is 3 % of 478 steps, and adapters have a dropout of 0.1; here none. It evaluates "
+        "every 100 steps: set evaluation: {every: 100} with an eval_dataset. To add tags as new tokens, set "
+        "lora.modules_to_save: [embed_tokens, lm_head].",
     ),
     "linalgzero": Preset(
         "LinAlgZero's second stage: GRPO with one ratio for a response, easy problems first",
@@ -233,29 +244,41 @@ SYSTEMS: dict[str, Preset] = {
                 "type": "grpo",
                 "prompts_per_step": 16,
                 "num_generations": 8,
-                "max_completion_length": 1536,
+                "max_completion_length": 8704,
                 "temperature": 1.0,
                 "importance_level": "sequence",
                 "clip_eps": 3e-4,
                 "clip_eps_high": 4e-4,
                 "beta": 0.0,
                 "advantage_norm": "group_std",
-                "prompt_sampling": {"type": "curriculum", "column": "difficulty", "start": 0.44, "steps": 1000},
+                "prompt_sampling": {
+                    "type": "gaussian",
+                    "column": "difficulty",
+                    "sigma": 0.5,
+                    "easiest_share": 0.1,
+                    "steps": 1584,
+                },
             },
             "lora": {"rank": 32, "alpha": 64.0},
             "optimizer": {"learning_rate": 1e-6, "schedule": "constant"},
-            "tools": {"max_turns": 5},
+            "tools": {"max_turns": 4, "max_turn_length": 1536, "malformed_call": "end"},
             "rewards": [
                 {"type": "math"},
                 {"type": "format", "weight": 0.1},
                 {"type": "tool_use", "weight": 0.1, "without_calls": -3.6},
             ],
         },
-        "Rows need a number 'difficulty', the calls of tools that a problem takes (there 1 for 44 % of them), as has "
-        "dataset: {source: linear-algebra, tools: true, max_calls: 3}; or set prompt_sampling: null and the reward's "
-        "expected: null. The reward there is divided by 1.2, which a group's spread takes out again; it is -0.3 without"
-        " a call and -1 without an answer whatever else is there; here the lack of a call costs 0.36, and a right "
-        "answer still counts.",
+        "Rows need a number 'difficulty', the number of tool calls that a problem needs, as in dataset: {source: "
+        "linear-algebra, tools: true, max_calls: 3}; or set prompt_sampling: null and the reward's expected: null. "
+        "The source's five turns of 1,536 tokens include the answer, so four may call; a response here has room for "
+        "all of them and four results. The steps of the curriculum are the source's three epochs of 8,448 rows; how "
+        "its schedule moves the Gaussian in between is Hone's reading. The source divides the reward by 1.2, which "
+        "the group's standard deviation cancels. There a response without a call earns -0.3 whatever else it has; "
+        "here a missing call costs 0.36 of those 1.2, and a correct answer still counts. There a response that was "
+        "stopped (by a malformed call, a call in the last turn, or a limit) earns -1; here what its calls earn. "
+        "There thoughts and answers are counted turn by turn, so that one good call and thoughts without an "
+        "answer earn 0.125; here a response without an answer has no format. The source also stops sampling at "
+        "<tool_response> and 'User:'.",
         (
             Stage("traces of tool use", {"algorithm": {"preset": "linalgzero_sft"}}),
             Stage("RL", {"algorithm": {"preset": "linalgzero"}}),

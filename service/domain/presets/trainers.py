@@ -1,10 +1,10 @@
-"""Other trainers as they come."""
+"""The defaults of other trainers."""
 
 from service.domain.presets.preset import Preset
 
 TRAINERS: dict[str, Preset] = {
     "trl_default": Preset(
-        "GRPO as TRL does it unless told otherwise",
+        "GRPO with the defaults of TRL",
         "TRL 1.16.0, GRPOConfig",
         {
             "algorithm": {
@@ -14,16 +14,16 @@ TRAINERS: dict[str, Preset] = {
                 "max_completion_length": 512,
                 "clip_eps": 0.2,
                 "beta": 0.0,
-                "kl_ratio_correction": True,
                 "advantage_norm": "group_std",
                 "loss_aggregation": "token_mean",
             },
             "optimizer": {"learning_rate": 1e-6, "schedule": "linear"},
         },
-        "Its batch of 8 responses on one device is one prompt a step; most people set prompts_per_step higher.",
+        "Its batch of 8 responses on one device is one prompt per step; most people set prompts_per_step higher. With "
+        "a beta above 0, set kl_ratio_correction: true, as TRL does.",
     ),
     "trl_sft_default": Preset(
-        "SFT as TRL does it unless told otherwise",
+        "SFT with the defaults of TRL",
         "TRL 1.16.0, SFTConfig",
         {
             "algorithm": {
@@ -36,10 +36,10 @@ TRAINERS: dict[str, Preset] = {
             },
             "optimizer": {"learning_rate": 2e-5, "schedule": "linear"},
         },
-        "Rows of prompt and completion. Of messages TRL learns every token: set loss_on: all for them.",
+        "For rows of prompt and completion. TRL learns every token of messages: set loss_on: all for them.",
     ),
     "verl_default": Preset(
-        "PPO as verl does it unless told otherwise",
+        "PPO with the defaults of verl",
         "verl 0.10.0.dev, trainer/config/_generated_ppo_trainer.yaml",
         {
             "algorithm": {
@@ -61,10 +61,10 @@ TRAINERS: dict[str, Preset] = {
             },
             "optimizer": {"learning_rate": 1e-6, "schedule": "constant", "weight_decay": 0.01},
         },
-        "verl halves the critic's loss, which AdamW does not notice unless max_grad_norm cuts.",
+        "verl halves the critic's loss, which makes no difference to AdamW unless max_grad_norm clips.",
     ),
     "verl_grpo": Preset(
-        "GRPO as verl's examples set it up",
+        "GRPO with the settings of verl's examples",
         "verl 0.10.0.dev, adv_estimator=grpo use_kl_loss=True, else as verl_default; examples/grpo_trainer",
         {
             "algorithm": {
@@ -83,6 +83,6 @@ TRAINERS: dict[str, Preset] = {
             },
             "optimizer": {"learning_rate": 1e-6, "schedule": "constant", "weight_decay": 0.01},
         },
-        "verl adds 1e-6 to a group's spread, not 1e-4, and bounds the KL of a token at 10.",
+        "verl adds 1e-6 to a group's standard deviation, not 1e-4, and clips the KL of a token at 10.",
     ),
 }

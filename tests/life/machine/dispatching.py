@@ -10,7 +10,7 @@ from service.persistence.tables import Job, Outbox
 
 
 class Dispatching(Workers):
-    """Leases run out, bells are sent, orphans end."""
+    """Leases run out, doorbells are sent, jobs that can never start fail."""
 
     def a_lease_runs_out(self) -> None:
         """Its worker is frozen: it wakes up later and writes on, perhaps beside the next one."""
@@ -21,30 +21,30 @@ class Dispatching(Workers):
         with self.service.database.transaction() as session:
             past = func.clock_timestamp() - timedelta(seconds=1)
             session.execute(update(Job).where(Job.id == job.id).values(lease_expires_at=past))
-        self.service.dispatcher.recover()
+        self.service.dispatcher.recovery.return_lost_jobs()
         self.count_loss(job)
         if self.choose([True, False]):
             self.time_passes()
             self.claim()
 
-    def orphans_end(self) -> None:
+    def unstartable_jobs_fail(self) -> None:
         """And then the children of those."""
-        self.service.dispatcher.end_orphans()
-        orphans = self.jobs.orphans()
-        for job in orphans:
+        self.service.dispatcher.recovery.fail_unstartable_jobs()
+        unstartable = self.jobs.unstartable()
+        for job in unstartable:
             job.status = "failed"
-        if orphans:
-            self.orphans_end()
+        if unstartable:
+            self.unstartable_jobs_fail()
 
-    def bells_are_sent(self) -> None:
-        self.service.dispatcher.send()
+    def doorbells_are_sent(self) -> None:
+        self.service.dispatcher.doorbells.send()
         with self.service.database.transaction() as session:
             assert session.scalar(select(func.count()).select_from(Outbox)) == 0
-        self.rung |= {job.id for job in self.jobs.startable()}
+        self.with_doorbell |= {job.id for job in self.jobs.startable()}
 
     def time_passes(self) -> None:
-        """Enough of it for every back-off. No bell says so: workers look by themselves every few seconds."""
-        self.rung |= {job.id for job in self.jobs.values() if job.backing_off}
+        """Enough of it for every back-off. No doorbell says so: workers poll every few seconds."""
+        self.with_doorbell |= {job.id for job in self.jobs.values() if job.backing_off}
         with self.service.database.transaction() as session:
             session.execute(update(Job).values(not_before=None))
         for job in self.jobs.values():

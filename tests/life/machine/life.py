@@ -44,7 +44,7 @@ class Life(Users, Dispatching, Truths):
 
     def _one_round(self) -> None:
         self.time_passes()
-        self.orphans_end()
+        self.unstartable_jobs_fail()
         for job in self._with_status("paused"):
             self.ask_for(job, "resume")
         while self.jobs.startable():

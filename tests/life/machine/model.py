@@ -104,7 +104,7 @@ class Jobs(dict[str, Job]):
         """What a queued job waits for."""
         return "parent" if self.blocked_by(job) else "backoff" if job.backing_off else "worker"
 
-    def orphans(self) -> list[Job]:
+    def unstartable(self) -> list[Job]:
         """Those that wait for one that will never succeed."""
         return [job for job in self.values() for name in self.blocked_by(job) if self[name].status in BAD]
 

@@ -8,10 +8,10 @@ import pytest
 from hypothesis.stateful import invariant
 from sqlalchemy import exists, select
 
+from hone.errors import LeaseLost
 from machine import model
 from machine.model import ENDED, HELD
 from machine.world import World
-from service.domain.errors import LeaseLost
 from service.persistence import leases
 from service.persistence.tables import Checkpoint, Event, Garbage, Job, Metric, Outbox
 
@@ -55,12 +55,12 @@ class Truths(World):
                         leases.peek(session, job_id, attempt)
 
     @invariant()
-    def whatever_became_startable_has_a_bell(self) -> None:
+    def whatever_became_startable_has_a_doorbell(self) -> None:
         """Any: they all mean that there is something to look for."""
         startable = {job.id for job in self.jobs.startable()}
-        self.rung &= startable
+        self.with_doorbell &= startable
         with self.service.database.transaction() as session:
-            assert startable == self.rung or session.scalar(select(exists(select(Outbox.id))))
+            assert startable == self.with_doorbell or session.scalar(select(exists(select(Outbox.id))))
 
     @invariant()
     def the_api_lists_what_the_model_says(self) -> None:

@@ -7,11 +7,12 @@ import pytest
 from hypothesis import strategies as st
 from sqlalchemy import func, update
 
+from hone.documents.status import Failure
+from hone.errors import LeaseLost
 from machine import model
 from machine.model import HELD, KEPT
 from machine.world import WORKER, Holder, World
-from service.domain.errors import LeaseLost
-from service.domain.jobs import Failure, JobEvent
+from service.domain.jobs import JobEvent
 from service.persistence import checkpoints, claims, events, jobs, leases, metrics
 from service.persistence.database import Session
 from service.persistence.tables import Job
@@ -33,7 +34,7 @@ class Workers(World):
         startable = self.jobs.startable()
         with self.service.database.transaction() as session:
             claimed = claims.claim(session, WORKER, 0, LEASE)
-            found = (claimed.id, claimed.attempt) if claimed else None
+            found = (claimed.job.id, claimed.job.attempt) if claimed else None
         if startable:
             job = startable[0]
             job.status, job.attempt = "running", job.attempt + 1

@@ -11,7 +11,7 @@ from sqlalchemy import text
 
 from machine.model import ENDED, Job, Jobs
 from machine.refusals import Refusal
-from service.dispatcher import Dispatcher
+from service.dispatcher.rounds import Dispatcher
 from service.persistence import workers
 from service.persistence.database import Database
 
@@ -27,8 +27,8 @@ HAPPENINGS = [
     *3 * ["ask_for_a_checkpoint"],
     *5 * ["submit"],
     *3 * ["a_lease_runs_out"],
-    "orphans_end",
-    *4 * ["bells_are_sent"],
+    "unstartable_jobs_fail",
+    *4 * ["doorbells_are_sent"],
     "time_passes",
 ]
 """As often as they are named; hypothesis's first life is nothing but the first of them."""
@@ -56,7 +56,7 @@ class Service:
         with self.database.transaction() as session:
             for table in ("jobs", "outbox", "garbage"):
                 session.execute(text(f"DELETE FROM {table}"))
-            workers.beat(session, WORKER, "host", 1, 100, ["cpu"])
+            workers.beat(session, WORKER, workers.Process("host", 1, 100, ["cpu"]))
 
 
 class World(RuleBasedStateMachine):
@@ -71,8 +71,8 @@ class World(RuleBasedStateMachine):
         self.claims: list[Holder] = []
         self.stored: set[str] = set()
         """Every key of the storage that was ever written."""
-        self.rung: set[str] = set()
-        """Jobs that could start when bells were sent; they may wait in peace, and so may those that time lets start."""
+        self.with_doorbell: set[str] = set()
+        """Jobs that could start when doorbells were sent or when time passed: they need no other doorbell."""
         self.shown: dict[str, dict[str, Any]] = {}
         """The list of jobs after the rule before."""
         self.refused_all = False

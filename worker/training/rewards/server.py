@@ -1,79 +1,50 @@
 """The process in which reward functions run: `python -m worker.training.rewards.server`.
 
-It reads JSON lines: first `{"specs": [...]}`, then batches `[[prompt, response, row], ...]`. It writes one line for
-each reward of each item as soon as it is known, `[score, null]` or `[null, "what went wrong"]`, and `[]` when it is
-ready for batches. It ends with its parent: by the end of its input, or on Linux by a signal, because a
-function that never lets go of the interpreter would never read that end.
+Its first line is `{"specs": [...], ...}`. Its items are `["score", prompt, response, row]`, and `["read", row]` or
+`["parse", row]` for what the rules need of a row. `processes/serving.py` has the rest.
 """
 
-import ctypes
-import json
-import os
-import resource
-import signal
-import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from functools import partial
 from typing import Any
 
 from pydantic import TypeAdapter
 
 from service.domain.rewards import AnyReward
-from worker.training.rewards.kinds import RewardFunction
-from worker.training.rewards.registry import build
+from worker.training.processes.forks import Handler
+from worker.training.processes.serving import serve
+from worker.training.rewards.registry import Legibility, Reader, RewardFunction, build, build_reader
 
-Handler = Callable[..., list[Any]]
-"""An item to `[value, null]` or `[null, "what went wrong"]`."""
-PR_SET_PDEATHSIG = 1
-MEMORY_BYTES = 4 << 30
-"""Address space; `9^9^9` ends in a MemoryError that costs its item, not in a machine without memory."""
-
-
-def serve(prepare: Callable[[Any], list[Handler]]) -> None:
-    """Until the input ends. `prepare` makes of the first line what is done with each item."""
-    if sys.platform == "linux":
-        _die_with_parent()
-        _limit_memory()
-    say = _private_output()
-    handlers = prepare(json.loads(sys.stdin.readline()))
-    say([])
-    for line in sys.stdin:
-        for item in json.loads(line):
-            for handle in handlers:
-                say(handle(*item))
+WARMING = ((r"\frac{x^2}{2}+1", r"\frac{1}{2}x^2+\sqrt{1}"), (r"\begin{pmatrix}1\end{pmatrix}+1", "x=2y"))
+"""Expressions that load the parser's tables, so that not every fork has to."""
 
 
 def rewards(first: dict[str, Any]) -> list[Handler]:
-    """What scores a response, for each spec of the first line."""
+    """The handlers that score a response, one for each spec of the first line."""
     specs = TypeAdapter(list[AnyReward]).validate_python(first["specs"])
-    _warm(specs)
-    return [partial(outcome, build(spec)) for spec in specs]
+    _preload(specs)
+    return [partial(_handle, build(spec), build_reader(spec)) for spec in specs]
 
 
-def _die_with_parent() -> None:
-    ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
+def _handle(function: RewardFunction, reader: Reader | None, task: str, *arguments: Any) -> list[Any]:
+    return outcome(function, *arguments) if task == "score" else _legibility(reader, *arguments, parse=task == "parse")
 
 
-def _limit_memory() -> None:
-    _, hard = resource.getrlimit(resource.RLIMIT_AS)
-    resource.setrlimit(resource.RLIMIT_AS, (MEMORY_BYTES if hard < 0 else min(MEMORY_BYTES, hard), hard))
+def _legibility(reader: Reader | None, row: dict[str, Any], *, parse: bool) -> list[Any]:
+    """What a rule can do with a row, or what is wrong with the row."""
+    try:
+        return [reader(row, parse=parse) if reader else Legibility.READ, None]
+    except Exception as error:  # noqa: BLE001 - rows have what their authors wrote, and the parser raises anything
+        return [None, str(error)[:1000]]
 
 
-def _private_output() -> Callable[[Any], None]:
-    """A way to write lines that no `print` of a reward's library can disturb: those go to stderr from now on."""
-    lines = os.dup(sys.stdout.fileno())
-    os.dup2(sys.stderr.fileno(), sys.stdout.fileno())
-
-    def say(value: Any) -> None:
-        os.write(lines, json.dumps(value).encode() + b"\n")
-
-    return say
-
-
-def _warm(specs: Sequence[AnyReward]) -> None:
-    """Import now what would take half of the first item's time."""
+def _preload(specs: Sequence[AnyReward]) -> None:
+    """Load libraries now that would take half of the first item's time, in every fork."""
     if any(spec.type == "math" for spec in specs):
-        import math_verify  # noqa: F401
+        from worker.training.rewards.rules.equality import equivalent
+
+        for gold, text in WARMING:
+            equivalent(gold, text)
 
 
 def outcome(function: RewardFunction, prompt: str, response: str, row: dict[str, Any]) -> list[Any]:
@@ -85,7 +56,7 @@ def outcome(function: RewardFunction, prompt: str, response: str, row: dict[str,
 
 
 def _number(value: Any) -> float:
-    """A finite float, or ValueError saying what came instead."""
+    """A finite float, or ValueError with what the reward returned."""
     if isinstance(value, bool | int | float) and abs(value) < float("inf"):
         return float(value)
     raise ValueError(f"returned {value!r}, which is not a finite number")

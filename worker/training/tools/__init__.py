@@ -1,1 +1,1 @@
-"""Tools that a policy calls: what they compute (`functions`), how calls are read (`calls`), where they run (`box`)."""
+"""Tools that a policy calls: the functions, the parsing of calls (`calls`), the processes (`toolbox`)."""

@@ -1,11 +1,11 @@
-/** The one place that calls fetch: the key goes in, refusals and lost connections come out as errors. */
+/** The only module that calls fetch: it adds the key and turns refusals and lost connections into errors. */
 
 import createClient from 'openapi-fetch'
 import { connection } from './connection'
 import type { components, paths } from './schema'
 import { key, signOut } from './session'
 
-/** The server said no, and why. */
+/** The server refused, and why. */
 export class Refusal extends Error {
   constructor(
     readonly status: number,
@@ -16,38 +16,38 @@ export class Refusal extends Error {
   }
 }
 
-/** Nobody answered: the server is down, restarting or out of reach. */
+/** No response: the server is down, restarting or out of reach. */
 export class Unreachable extends Error {}
 
-/** An answer with a status of success; else Refusal, Unreachable or, when it was given up, an AbortError. */
+/** A response with a status of success; else Refusal, Unreachable or, when aborted, an AbortError. */
 export async function ask(request: Request): Promise<Response> {
   const ours = !request.headers.has('authorization') && key.value !== null
   if (ours) request.headers.set('authorization', `Bearer ${key.value}`)
-  const response = await reached(request)
+  const response = await fetched(request)
   if (response.ok) return response
-  const refusal = await refused(response)
+  const refusal = await refusalOf(response)
   if (refusal.status === 401 && ours) signOut(refusal.message)
   throw refusal
 }
 
-async function reached(request: Request): Promise<Response> {
+async function fetched(request: Request): Promise<Response> {
   try {
     const response = await fetch(request)
-    // A proxy in front of us answers these while the service restarts.
+    // A proxy in front of the service answers with these while the service restarts.
     if (response.status === 502 || response.status === 504) throw new Unreachable(`status ${response.status}`)
     connection.value = 'up'
     return response
   } catch (error) {
     if (request.signal.aborted) throw error
     connection.value = 'lost'
-    throw new Unreachable(`no answer from ${new URL(request.url).host}`, { cause: error })
+    throw new Unreachable(`no response from ${new URL(request.url).host}`, { cause: error })
   }
 }
 
-async function refused(response: Response): Promise<Refusal> {
+async function refusalOf(response: Response): Promise<Refusal> {
   const body: unknown = await response.json().catch(() => null)
   const { error } = (body ?? {}) as Partial<components['schemas']['ErrorRead']>
-  const message = error?.message ?? `the server answered ${response.status} ${response.statusText}`
+  const message = error?.message ?? `the server returned ${response.status} ${response.statusText}`
   return new Refusal(response.status, message, error?.param ?? null)
 }
 

@@ -14,13 +14,13 @@ export async function listEvents(
   upTo: number,
   signal: AbortSignal,
 ): Promise<JobEvent[]> {
-  const found: JobEvent[] = []
-  for (let seen = after, more = true; more && seen < upTo; ) {
-    const query = { after: seen, limit: 1000, kind: kinds }
+  const events: JobEvent[] = []
+  for (let last = after, more = true; more && last < upTo; ) {
+    const query = { after: last, limit: 1000, kind: kinds }
     const page = await body(api.GET('/v1/jobs/{job_id}/events', { params: { path: { job_id: id }, query }, signal }))
-    found.push(...page.data.filter((event) => event.seq <= upTo))
+    events.push(...page.data.filter((event) => event.seq <= upTo))
     more = page.has_more
-    seen = Number(page.last_id ?? upTo)
+    last = Number(page.last_id ?? upTo)
   }
-  return found
+  return events
 }

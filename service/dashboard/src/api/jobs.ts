@@ -7,6 +7,7 @@ export type Job = components['schemas']['JobRead']
 export type JobStatus = components['schemas']['JobStatus']
 export type Progress = components['schemas']['Progress']
 export type Failure = components['schemas']['Failure']
+export type HealthNote = components['schemas']['HealthNote']
 
 export interface JobFilter {
   status?: JobStatus
@@ -32,20 +33,20 @@ export async function getJob(id: string, signal: AbortSignal): Promise<Job> {
 
 export type Verb = 'cancel' | 'pause' | 'resume'
 
-/** Ask for something that happens to the job in its own time; the answer says how far that is. */
+/** Request an action; the job may still be on its way to the new status in the answer. */
 export async function askJob(id: string, verb: Verb): Promise<Job> {
   return body(api.POST(`/v1/jobs/{job_id}/${verb}`, { params: { path: { job_id: id } } }))
 }
 
-/** A new job that goes on from the last checkpoint of this one. The same `once` makes no second one. */
-export async function retryJob(id: string, once: string): Promise<Job> {
-  const params = { path: { job_id: id }, header: { 'idempotency-key': once } }
+/** Create a job that starts from the last checkpoint of this one. The same key creates no second one. */
+export async function retryJob(id: string, idempotencyKey: string): Promise<Job> {
+  const params = { path: { job_id: id }, header: { 'idempotency-key': idempotencyKey } }
   return body(api.POST('/v1/jobs/{job_id}/retry', { params }))
 }
 
-/** A new job of the same spec with `changes` merged into it. The same `once` makes no second one. */
-export async function cloneJob(id: string, changes: Record<string, unknown>, once: string): Promise<Job> {
-  const params = { path: { job_id: id }, header: { 'idempotency-key': once } }
+/** A new job of the same spec with `changes` merged into it. The same key creates no second one. */
+export async function cloneJob(id: string, changes: Record<string, unknown>, idempotencyKey: string): Promise<Job> {
+  const params = { path: { job_id: id }, header: { 'idempotency-key': idempotencyKey } }
   return body(api.POST('/v1/jobs/{job_id}/clone', { params, body: changes }))
 }
 

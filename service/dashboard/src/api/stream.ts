@@ -7,17 +7,17 @@ import { ask, Refusal } from './client'
 import { connection } from './connection'
 import type { JobEvent } from './events'
 
-/** The server sends a comment every 15 s: a line this quiet is dead, even if nobody has told us. */
-const QUIET_SECONDS = 45
+/** The server sends a comment every 15 s: without one for so long, the connection is dead. */
+const HEARTBEAT_TIMEOUT_SECONDS = 45
 
 export interface Listener {
   event(event: JobEvent): void
-  /** The job has ended and all its events have been told. */
+  /** The job has ended and all its events have been reported. */
   ended(): void
   refused(reason: Refusal): void
 }
 
-/** Tell every event beyond `after`, once and in order, through any number of lost connections. Answers how to stop. */
+/** Report every event beyond `after`, once and in order, through any number of lost connections. Returns how to stop. */
 export function follow(jobId: string, after: number, listener: Listener): () => void {
   const stop = new AbortController()
   void run(jobId, after, listener, stop.signal)
@@ -25,16 +25,16 @@ export function follow(jobId: string, after: number, listener: Listener): () => 
 }
 
 async function run(jobId: string, after: number, listener: Listener, stop: AbortSignal): Promise<void> {
-  let seen = after
+  let last = after
   let failures = 0
   while (!stop.aborted) {
     try {
-      for await (const message of messages(jobId, seen, stop)) {
+      for await (const message of messages(jobId, last, stop)) {
         failures = 0
         if (message.event === 'end') return listener.ended()
         const event = JSON.parse(message.data) as JobEvent
-        if (event.seq <= seen) continue
-        seen = event.seq
+        if (event.seq <= last) continue
+        last = event.seq
         listener.event(event)
       }
     } catch (error) {
@@ -47,28 +47,28 @@ async function run(jobId: string, after: number, listener: Listener, stop: Abort
 }
 
 async function* messages(jobId: string, after: number, stop: AbortSignal): AsyncGenerator<EventSourceMessage> {
-  const quiet = new AbortController()
+  const timeout = new AbortController()
   const url = new URL(`/v1/jobs/${encodeURIComponent(jobId)}/stream?after=${after}`, location.origin)
-  const response = await ask(new Request(url, { signal: AbortSignal.any([stop, quiet.signal]), cache: 'no-store' }))
+  const response = await ask(new Request(url, { signal: AbortSignal.any([stop, timeout.signal]), cache: 'no-store' }))
   const reader = response
-    .body!.pipeThrough(watched(quiet))
+    .body!.pipeThrough(withTimeout(timeout))
     .pipeThrough(new TextDecoderStream())
     .pipeThrough(new EventSourceParserStream())
     .getReader()
   for (let read = await reader.read(); !read.done; read = await reader.read()) yield read.value
 }
 
-/** Passes bytes through, and gives the connection up when none have come for too long. */
-function watched(quiet: AbortController): TransformStream<Uint8Array<ArrayBuffer>, Uint8Array<ArrayBuffer>> {
+/** Passes bytes through, and aborts the connection when none have come for too long. */
+function withTimeout(timeout: AbortController): TransformStream<Uint8Array<ArrayBuffer>, Uint8Array<ArrayBuffer>> {
   let timer: ReturnType<typeof setTimeout>
-  const wind = () => {
+  const restart = () => {
     clearTimeout(timer)
-    timer = setTimeout(() => quiet.abort(), QUIET_SECONDS * 1000)
+    timer = setTimeout(() => timeout.abort(), HEARTBEAT_TIMEOUT_SECONDS * 1000)
   }
   return new TransformStream({
-    start: wind,
+    start: restart,
     transform(chunk, controller) {
-      wind()
+      restart()
       controller.enqueue(chunk)
     },
     flush: () => clearTimeout(timer),

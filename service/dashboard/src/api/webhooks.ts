@@ -1,4 +1,4 @@
-/** Addresses that hear of jobs, and what was sent to them. */
+/** Webhooks and their deliveries. */
 
 import { api, body } from './client'
 import type { components } from './schema'
@@ -14,29 +14,29 @@ export interface DeliveryPage {
   next: string | null
 }
 
-const one = (id: string) => ({ params: { path: { webhook_id: id } } })
+const path = (id: string) => ({ params: { path: { webhook_id: id } } })
 
-/** Newest first; more than a hundred nobody has. */
+/** Newest first; nobody has more than a hundred. */
 export async function listWebhooks(signal: AbortSignal): Promise<Webhook[]> {
   return (await body(api.GET('/v1/webhooks', { params: { query: { limit: 100 } }, signal }))).data
 }
 
-/** The answer has the secret, this once. */
+/** Only this answer has the secret. */
 export async function createWebhook(url: string, events: WebhookEvent[]): Promise<WebhookCreated> {
   return body(api.POST('/v1/webhooks', { body: { url, events } }))
 }
 
 export async function setEnabled(id: string, enabled: boolean): Promise<void> {
-  await api.PATCH('/v1/webhooks/{webhook_id}', { ...one(id), body: { enabled } })
+  await api.PATCH('/v1/webhooks/{webhook_id}', { ...path(id), body: { enabled } })
 }
 
 export async function deleteWebhook(id: string): Promise<void> {
-  await api.DELETE('/v1/webhooks/{webhook_id}', one(id))
+  await api.DELETE('/v1/webhooks/{webhook_id}', path(id))
 }
 
-/** Send it a signed message that means nothing; the log tells what became of it. */
+/** Send a signed test message; its delivery shows the result. */
 export async function testWebhook(id: string): Promise<void> {
-  await api.POST('/v1/webhooks/{webhook_id}/test', one(id))
+  await api.POST('/v1/webhooks/{webhook_id}/test', path(id))
 }
 
 /** Newest first. */

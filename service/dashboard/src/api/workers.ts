@@ -1,4 +1,4 @@
-/** Who works for the service, and whether it is ready. */
+/** Workers, and whether the service is ready. */
 
 import { api, body, Refusal } from './client'
 import type { components } from './schema'
@@ -19,6 +19,7 @@ const UNAVAILABLE: Readiness = {
   status: 'unavailable',
   database: false,
   broker: false,
+  dispatcher: false,
   workers: 0,
   oldest_queued_seconds: null,
 }

@@ -2,18 +2,18 @@ import { useCallback, useEffect, useState } from 'preact/hooks'
 import { Unreachable } from '../api/client'
 import { pause } from '../lib/pause'
 
-/** For what changes when something happened, not by the clock: seconds. */
+/** Seconds; for what is refreshed by events and not by the clock. */
 export const NEVER = 3600
 
 export interface Polled<T> {
   data: T | null
-  /** What the server refused; a lost connection is the banner's business. */
+  /** The server's refusal; a lost connection is shown by the banner. */
   problem: Error | null
   /** Ask now. */
   refresh: () => void
 }
 
-/** Ask every few seconds while the page is visible, and again when `inputs` change. Keeps the last answer meanwhile. */
+/** Request every few seconds while the page is visible, and when `inputs` change. The last answer stays meanwhile. */
 export function usePoll<T>(ask: (signal: AbortSignal) => Promise<T>, seconds: number, inputs: unknown[]): Polled<T> {
   const [data, setData] = useState<T | null>(null)
   const [problem, setProblem] = useState<Error | null>(null)

@@ -1,15 +1,15 @@
 import { useRef, useState } from 'preact/hooks'
 
 export interface Request {
-  /** What is being asked, '' while nothing is. */
+  /** The name of the request in progress, '' without one. */
   busy: string
-  /** Why it came to nothing. */
+  /** Why the last request failed. */
   problem: Error | null
-  /** Ask, unless something is being asked already. Whether it went well. */
+  /** Send, unless a request is in progress; resolves to whether it succeeded. */
   send: (name: string, ask: () => Promise<void>) => Promise<boolean>
 }
 
-/** One request at a time, and what came of it. */
+/** One request at a time, and its result. */
 export function useRequest(): Request {
   const [busy, setBusy] = useState('')
   const [problem, setProblem] = useState<Error | null>(null)

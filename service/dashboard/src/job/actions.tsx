@@ -1,30 +1,23 @@
-/** What can be done with a job, as it stands. */
+/** The actions that a job allows in its status. */
 
 import { useEffect, useLayoutEffect, useRef, useState } from 'preact/hooks'
 import { go } from '../address'
 import { askJob, retryJob, type Job } from '../api/jobs'
-import { useOnce } from '../hooks/useOnce'
+import { useIdempotencyKey } from '../hooks/useIdempotencyKey'
 import { useRequest } from '../hooks/useRequest'
 import { href } from '../lib/route'
-import { canRetry, hold } from '../lib/verbs'
+import { canRetry, pauseOrResume } from '../lib/verbs'
 import { OfferButton } from '../parts/offer'
 import { Problem } from '../parts/problem'
 import { Cancel } from './cancel'
 import { Clone } from './clone'
 import { Delete } from './delete'
-import type { LiveJob } from './live'
+import type { ActionProps, JobProps } from './props'
 
-export interface VerbProps {
-  job: Job
-  live: LiveJob
-  /** Told why a button does nothing. */
-  refused: (reason: string) => void
-}
-
-export function Actions({ job, live }: { job: Job; live: LiveJob }) {
+export function Actions({ job, live }: JobProps) {
   const [reason, setReason] = useState('')
   const { busy, problem, send } = useRequest()
-  const group = useKeptFocus()
+  const group = useGroupFocus()
   useEffect(() => setReason(''), [job.status])
   const refused = (why: string) => setReason(why)
   const act = async (name: string, ask: () => Promise<void>) => {
@@ -33,8 +26,8 @@ export function Actions({ job, live }: { job: Job; live: LiveJob }) {
   }
   return (
     <>
-      <div class="actions" role="group" aria-label="What can be done" ref={group}>
-        <Hold job={job} live={live} refused={refused} busy={busy} act={act} />
+      <div class="actions" role="group" aria-label="Actions" ref={group}>
+        <PauseResume job={job} live={live} refused={refused} busy={busy} act={act} />
         {canRetry(job.status) && <Retry job={job} busy={busy} act={act} />}
         <Cancel job={job} live={live} refused={refused} />
         <Clone job={job} />
@@ -49,21 +42,21 @@ export function Actions({ job, live }: { job: Job; live: LiveJob }) {
   )
 }
 
-interface Asking {
+interface RequestProps {
   busy: string
   act: (name: string, ask: () => Promise<void>) => Promise<void>
 }
 
-const ASKED = { pause: 'Pausing…', resume: 'Resuming…' }
+const IN_PROGRESS = { pause: 'Pausing…', resume: 'Resuming…' }
 
-/** One button for both, so that it keeps the focus: from the click on it says what was asked for. */
-function Hold({ job, live, refused, busy, act }: VerbProps & Asking) {
-  const offer = hold(job.status)
+/** One button for both, so that it keeps the focus; from the click on its label says what was requested. */
+function PauseResume({ job, live, refused, busy, act }: ActionProps & RequestProps) {
+  const offer = pauseOrResume(job.status)
   if (offer === null) return null
   const { verb } = offer
   return (
     <OfferButton
-      offer={busy === verb ? { ...offer, label: ASKED[verb] } : offer}
+      offer={busy === verb ? { ...offer, label: IN_PROGRESS[verb] } : offer}
       busy={busy !== ''}
       refused={refused}
       onClick={() => void act(verb, async () => live.show(await askJob(job.id, verb)))}
@@ -71,16 +64,16 @@ function Hold({ job, live, refused, busy, act }: VerbProps & Asking) {
   )
 }
 
-/** A new job that goes on where this one ended; the page goes there. */
-function Retry({ job, busy, act }: { job: Job } & Asking) {
-  const once = useOnce()
-  const retry = async () => go(href(['jobs', (await once((key) => retryJob(job.id, key))).id]))
+/** Creates a job that starts from the last checkpoint of this one, and shows it. */
+function Retry({ job, busy, act }: { job: Job } & RequestProps) {
+  const withKey = useIdempotencyKey()
+  const retry = async () => go(href(['jobs', (await withKey((key) => retryJob(job.id, key))).id]))
   const label = busy === 'retry' ? 'Retrying…' : 'Retry'
   return (
     <button
       type="button"
       aria-disabled={busy !== ''}
-      title="a new job, which goes on from the last checkpoint"
+      title="starts a new job from the last checkpoint"
       onClick={() => void act('retry', retry)}
     >
       {label}
@@ -88,8 +81,8 @@ function Retry({ job, busy, act }: { job: Job } & Asking) {
   )
 }
 
-/** A group of buttons that keeps the focus when the one that has it goes away. */
-function useKeptFocus() {
+/** A group of buttons that keeps the focus when the focused one is removed. */
+function useGroupFocus() {
   const group = useRef<HTMLDivElement>(null)
   const had = group.current?.contains(document.activeElement) ?? false
   useLayoutEffect(() => {

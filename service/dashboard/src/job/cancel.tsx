@@ -5,10 +5,10 @@ import { cancellation, isOver } from '../lib/verbs'
 import { Dialog } from '../parts/dialog'
 import { OfferButton } from '../parts/offer'
 import { Problem } from '../parts/problem'
-import type { VerbProps } from './actions'
+import type { ActionProps } from './props'
 
-/** Stop a job, once asked whether that is meant. The dialog outlives the button: it says why it came too late. */
-export function Cancel({ job, live, refused }: VerbProps) {
+/** Stops a job after a confirmation. The dialog outlives the button, to say that the job ended first. */
+export function Cancel({ job, live, refused }: ActionProps) {
   const [open, setOpen] = useState(false)
   const { busy, problem, send } = useRequest()
   const offer = cancellation(job.status)
@@ -26,7 +26,7 @@ export function Cancel({ job, live, refused }: VerbProps) {
           <Problem error={problem} />
           <div class="buttons">
             <button type="button" onClick={() => setOpen(false)}>
-              Keep it
+              Keep the job
             </button>
             <button
               type="button"
@@ -44,8 +44,8 @@ export function Cancel({ job, live, refused }: VerbProps) {
 }
 
 function consequence({ status }: Job): string {
-  if (isOver(status)) return `It has ended meanwhile: ${status}.`
-  if (status === 'queued') return 'It does not run: it never will.'
-  if (status === 'paused') return 'It will not go on. Its last checkpoint, metrics and samples stay.'
-  return 'It stops within a step. Its last checkpoint, metrics and samples stay.'
+  if (isOver(status)) return `The job has already ended: ${status}.`
+  if (status === 'queued') return 'It has not started and will not run.'
+  if (status === 'paused') return 'It will not be resumed. Its last checkpoint, metrics and samples are kept.'
+  return 'Training stops after the current step. The last checkpoint, metrics and samples are kept.'
 }

@@ -4,16 +4,13 @@ import { useEffect, useRef, useState } from 'preact/hooks'
 import uPlot from 'uplot'
 import { replace, withParams } from '../address'
 import { number } from '../lib/format'
-import { columns, gaps, tick, weightFor } from '../lib/plot'
+import { columns, gaps, tick, weightFor, type ChartView, type Zoom } from '../lib/plot'
 import { last, type Series } from '../lib/series'
-import type { ChartView } from './charts'
 import { options } from './plot-options'
-
-export type Zoom = [from: number, to: number]
 
 interface ChartProps {
   series: Series
-  /** Of the series: another number means other points. */
+  /** The series' counter of changes: the points differ when it does. */
   edits: number
   view: ChartView
 }
@@ -38,7 +35,7 @@ export function Chart({ series, edits, view }: ChartProps) {
 function Gaps({ count }: { count: number }) {
   if (count === 0) return null
   return (
-    <span class="gaps" title="values that were not finite">
+    <span class="gaps" title="values that are NaN or infinite">
       {count} not finite
     </span>
   )
@@ -62,11 +59,11 @@ function usePlot(series: Series, edits: number, view: ChartView, hovered: (index
   const data = () => columns(series, view.axis, view.start, weightFor(series.name, view.weight)) as uPlot.AlignedData
   useEffect(() => {
     const element = place.current!
-    const made = new uPlot(options(element, view.axis, () => shown.current, zoomTo, hovered), data(), element)
-    plot.current = made
-    const resized = new ResizeObserver(() => made.setSize({ width: element.clientWidth, height: made.height }))
+    const created = new uPlot(options(element, view.axis, () => shown.current, zoomTo, hovered), data(), element)
+    plot.current = created
+    const resized = new ResizeObserver(() => created.setSize({ width: element.clientWidth, height: created.height }))
     resized.observe(element)
-    return () => (resized.disconnect(), made.destroy())
+    return () => (resized.disconnect(), created.destroy())
   }, [view.axis])
   useEffect(() => plot.current?.setData(data()), [series, edits, view.axis, view.weight, view.start, String(view.shown)])
   return place

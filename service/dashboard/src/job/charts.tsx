@@ -2,19 +2,21 @@
 
 import { useMemo } from 'preact/hooks'
 import { replace, route, withParams } from '../address'
+import type { Job } from '../api/jobs'
 import { useMedia } from '../hooks/useMedia'
 import { grouped } from '../lib/groups'
-import { extent, type Axis } from '../lib/plot'
+import { extent, type Axis, type ChartView, type Zoom } from '../lib/plot'
 import type { Series } from '../lib/series'
-import { Chart, type Zoom } from './chart'
-import type { TabProps } from './page'
+import { isOver } from '../lib/verbs'
+import { Chart } from './chart'
+import type { JobProps } from './props'
 
-export function Charts({ job, live }: TabProps) {
+export function Charts({ job, live }: JobProps) {
   const series = live.series.value
   const { smooth = '0.6', x = 'step', from, to } = route.value.params
   const dark = useMedia('(prefers-color-scheme: dark)')
   if (series === null) return <p class="muted">Loading…</p>
-  if (series.size === 0) return <p class="empty">No metrics yet: they appear with the first step.</p>
+  if (series.size === 0) return <p class="empty">{none(job)}</p>
   const start = Date.parse(job.started_at ?? job.created_at) / 1000
   const zoom: Zoom | null = from && to ? [Number(from), Number(to)] : null
   const axis: Axis = x === 'time' ? 'time' : 'step'
@@ -27,13 +29,8 @@ export function Charts({ job, live }: TabProps) {
   )
 }
 
-export interface ChartView {
-  axis: Axis
-  /** Where the time axis begins, in seconds since the epoch. */
-  start: number
-  weight: number
-  /** The part of the axis that every chart shows, so that one cursor fits all. */
-  shown: Zoom
+function none({ status }: Job): string {
+  return isOver(status) ? 'This job recorded no metrics.' : 'No metrics yet. They appear with the first step.'
 }
 
 function weightOf(text: string): number {
@@ -82,7 +79,7 @@ function Controls({ weight, axis, zoomed }: ControlsProps) {
         <output>{weight.toFixed(2)}</output>
       </label>
       <label>
-        Over
+        X axis
         <select
           value={axis}
           onChange={(event) => replace(withParams({ x: event.currentTarget.value, from: '', to: '' }))}
@@ -93,7 +90,7 @@ function Controls({ weight, axis, zoomed }: ControlsProps) {
       </label>
       {zoomed ? (
         <button type="button" onClick={() => replace(withParams({ from: '', to: '' }))}>
-          Show everything
+          Reset zoom
         </button>
       ) : (
         <span class="muted tip">Drag across a chart to zoom.</span>

@@ -1,25 +1,27 @@
-/** The job's checkpoints: how good they are, and their files. */
+/** The job's checkpoints: their evaluation metrics and their files. */
 
 import { useEffect } from 'preact/hooks'
 import { listCheckpoints, type Checkpoint } from '../api/checkpoints'
+import type { Job } from '../api/jobs'
 import { usePoll } from '../hooks/usePoll'
 import { ago, bytes, moment, number } from '../lib/format'
+import { isOver } from '../lib/verbs'
 import { Problem } from '../parts/problem'
 import { DownloadButton } from './download'
-import type { TabProps } from './page'
+import type { JobProps } from './props'
 
-/** The list changes with a checkpoint's event; the clock is there for those that retention removes. */
+/** A checkpoint event refreshes the list at once; the poll notices what retention has removed. */
 const SECONDS = 30
 
-export function Checkpoints({ job, live }: TabProps) {
+export function Checkpoints({ job, live }: JobProps) {
   const { data, problem, refresh } = usePoll((signal) => listCheckpoints(job.id, signal), SECONDS, [
     job.id,
     live.epoch.value,
   ])
-  useEffect(() => live.watch((events) => events.some((event) => event.kind === 'checkpoint') && refresh()), [live])
+  useEffect(() => live.subscribe((events) => events.some((event) => event.kind === 'checkpoint') && refresh()), [live])
   if (problem !== null) return <Problem error={problem} />
   if (data === null) return <p class="muted">Loading…</p>
-  if (data.length === 0) return <p class="empty">No checkpoint yet: the last step writes one, or sooner by the spec.</p>
+  if (data.length === 0) return <p class="empty">{none(job)}</p>
   return (
     <table class="checkpoints">
       <thead>
@@ -41,6 +43,11 @@ export function Checkpoints({ job, live }: TabProps) {
       </tbody>
     </table>
   )
+}
+
+function none({ status }: Job): string {
+  if (isOver(status)) return 'This job has no checkpoints.'
+  return 'No checkpoints yet. One is written after the last step, and earlier if checkpoint.every is set.'
 }
 
 function Row({ checkpoint }: { checkpoint: Checkpoint }) {
@@ -66,15 +73,15 @@ function Row({ checkpoint }: { checkpoint: Checkpoint }) {
   )
 }
 
-/** The evaluation says how good it is; without one everything else is shown. */
+/** The metrics of the evaluation; without one, all others. */
 function Metrics({ metrics }: { metrics: Checkpoint['metrics'] }) {
   const all = Object.entries(metrics)
-  const held = all.filter(([name]) => name.startsWith('eval/'))
+  const evaluated = all.filter(([name]) => name.startsWith('eval/'))
   return (
     <>
-      {(held.length ? held : all).map(([name, value]) => (
+      {(evaluated.length ? evaluated : all).map(([name, value]) => (
         <span key={name}>
-          {held.length ? name.slice('eval/'.length) : name} <b>{number(value)}</b>{' '}
+          {evaluated.length ? name.slice('eval/'.length) : name} <b>{number(value)}</b>{' '}
         </span>
       ))}
     </>

@@ -1,10 +1,10 @@
-/** The same job again, from the start, with some fields changed. */
+/** A new job with the same spec, some fields changed. */
 
 import { useState } from 'preact/hooks'
 import { go } from '../address'
 import { Refusal } from '../api/client'
 import { cloneJob, type Job } from '../api/jobs'
-import { useOnce } from '../hooks/useOnce'
+import { useIdempotencyKey } from '../hooks/useIdempotencyKey'
 import { useRequest } from '../hooks/useRequest'
 import { changesOf, FIELDS, typedFrom, type Field } from '../lib/changes'
 import { href } from '../lib/route'
@@ -29,20 +29,20 @@ function CloneDialog({ job, close }: { job: Job; close: () => void }) {
   const [typed, setTyped] = useState(() => typedFrom(job.spec))
   const [further, setFurther] = useState('')
   const { busy, problem, send } = useRequest()
-  const once = useOnce()
+  const withKey = useIdempotencyKey()
   const submit = (event: SubmitEvent) => {
     event.preventDefault()
     void send('clone', async () => {
-      const changes = changesOf(job.spec, typed, further)
-      const made = await once((key) => cloneJob(job.id, changes, key))
-      go(href(['jobs', made.id]))
+      const changes = await changesOf(job.spec, typed, further)
+      const created = await withKey((key) => cloneJob(job.id, changes, key))
+      go(href(['jobs', created.id]))
     })
   }
   const wrong = problem instanceof Refusal ? problem.param : null
   return (
     <Dialog title="Clone this job" close={close}>
       <form class="clone" onSubmit={submit}>
-        <p class="muted">A new job of the same spec, from the start. An empty field means its default.</p>
+        <p class="muted">Creates a job with the same spec, which starts at step 0. An empty field takes its default.</p>
         <div class="fields">
           {FIELDS.map((field) => (
             <FieldInput
@@ -55,7 +55,7 @@ function CloneDialog({ job, close }: { job: Job; close: () => void }) {
           ))}
         </div>
         <label>
-          Further changes, as YAML or JSON; null removes a field
+          Other changes, as YAML or JSON; null resets a field to its default
           <textarea
             rows={4}
             spellcheck={false}
@@ -85,7 +85,7 @@ interface InputProps {
   set: (value: string) => void
 }
 
-/** Numbers are typed as text: `1e-5` is one, and what is none the API refuses in words. */
+/** Numbers are typed as text, so that `1e-5` can be; the API refuses what is not a number. */
 function FieldInput({ field, value, wrong, set }: InputProps) {
   return (
     <label>

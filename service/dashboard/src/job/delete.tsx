@@ -10,10 +10,10 @@ import { deletion } from '../lib/verbs'
 import { Dialog } from '../parts/dialog'
 import { OfferButton } from '../parts/offer'
 import { Problem } from '../parts/problem'
-import type { VerbProps } from './actions'
+import type { ActionProps } from './props'
 
-/** Forget a job, once told what goes with it. */
-export function Delete({ job, refused }: VerbProps) {
+/** Deletes a job after a confirmation that lists what is deleted. */
+export function Delete({ job, refused }: ActionProps) {
   const [open, setOpen] = useState(false)
   return (
     <>
@@ -31,17 +31,17 @@ function DeleteDialog({ job, close }: { job: Job; close: () => void }) {
   }
   return (
     <Dialog title="Delete this job?" close={close}>
-      <p>What goes with it, for good:</p>
+      <p>This permanently deletes:</p>
       <ul class="points">
-        <li>{checkpoints.data === null ? 'its checkpoints' : sizes(checkpoints.data)}</li>
+        {checkpoints.data?.length !== 0 && <li>{sizes(checkpoints.data)}</li>}
         <li>its metrics, samples, events and logs</li>
         <li>its spec</li>
       </ul>
-      <p class="muted">Jobs that were made from it stay, with what they need of its checkpoints.</p>
+      <p class="muted">Jobs that start from its checkpoints are not deleted; the checkpoints they need are kept.</p>
       <Problem error={problem ?? checkpoints.problem} />
       <div class="buttons">
         <button type="button" onClick={close}>
-          Keep it
+          Keep the job
         </button>
         <button type="button" class="danger" disabled={busy !== ''} onClick={() => void confirm()}>
           {busy ? 'Deleting…' : 'Delete the job'}
@@ -51,9 +51,9 @@ function DeleteDialog({ job, close }: { job: Job; close: () => void }) {
   )
 }
 
-function sizes(checkpoints: Checkpoint[]): string {
+function sizes(checkpoints: Checkpoint[] | null): string {
+  if (checkpoints === null) return 'its checkpoints'
   const { length } = checkpoints
-  if (length === 0) return 'no checkpoints: it has none'
   const size = bytes(checkpoints.reduce((sum, checkpoint) => sum + checkpoint.bytes, 0))
   return length === 1 ? `its checkpoint (${size})` : `its ${length} checkpoints (${size})`
 }

@@ -4,7 +4,7 @@ import { useEffect, useRef, useState } from 'preact/hooks'
 import { downloadArchive, type Checkpoint, type Download } from '../api/checkpoints'
 import { bytes } from '../lib/format'
 
-/** What fits in the browser's memory without a thought; beyond it the reader is asked for a file first. */
+/** Up to this size a file is held in the browser's memory; a larger one is written to a file that the user picks. */
 const IN_MEMORY = 256 * 2 ** 20
 
 type Picker = (options: { suggestedName: string }) => Promise<FileSystemFileHandle>
@@ -19,7 +19,7 @@ export function DownloadButton({ checkpoint }: { checkpoint: Checkpoint }) {
     try {
       const sink = await choose(checkpoint)
       const download = await downloadArchive(checkpoint.id, stop.current.signal)
-      await sink(download, counted((count) => setState(`${bytes(count)} of ${bytes(checkpoint.bytes)}`)))
+      await sink(download, counted((count) => setState(`${bytes(count)} of ${bytes(checkpoint.export_bytes)}`)))
       setState('Download')
     } catch (error) {
       setState((error as Error).name === 'AbortError' ? 'Download' : `Failed: ${(error as Error).message}`)
@@ -37,10 +37,10 @@ export function DownloadButton({ checkpoint }: { checkpoint: Checkpoint }) {
   )
 }
 
-/** Where the bytes go. The picker must open in the click, before anything is asked of the server. */
+/** The target of a download. The file picker must open within the click, before any request. */
 async function choose(checkpoint: Checkpoint): Promise<Sink> {
   const picker = (window as { showSaveFilePicker?: Picker }).showSaveFilePicker
-  if (checkpoint.bytes <= IN_MEMORY || picker === undefined) return toMemory
+  if (checkpoint.export_bytes <= IN_MEMORY || picker === undefined) return toMemory
   const handle = await picker({ suggestedName: `${checkpoint.job_id}-step-${checkpoint.step}.tar` })
   return async (download, count) => download.content.pipeThrough(count).pipeTo(await handle.createWritable())
 }
@@ -54,12 +54,12 @@ const toMemory: Sink = async (download, count) => {
   setTimeout(() => URL.revokeObjectURL(link.href), 60_000)
 }
 
-function counted(told: (count: number) => void): TransformStream<Uint8Array<ArrayBuffer>> {
+function counted(report: (count: number) => void): TransformStream<Uint8Array<ArrayBuffer>> {
   let count = 0
   return new TransformStream({
     transform(chunk, controller) {
       count += chunk.byteLength
-      told(count)
+      report(count)
       controller.enqueue(chunk)
     },
   })

@@ -4,16 +4,16 @@ import { replace, route, withParams } from '../address'
 import type { EventKind, JobEvent } from '../api/events'
 import { sentence } from '../lib/events'
 import { clock, moment } from '../lib/format'
-import { Earlier } from '../parts/earlier'
 import { Problem } from '../parts/problem'
+import { Earlier } from './earlier'
 import { useHistory } from './history'
-import type { TabProps } from './page'
+import type { JobProps } from './props'
 
-const KINDS: EventKind[] = ['status', 'checkpoint', 'preview', 'sample', 'log', 'metrics']
-const USUAL = 'status,checkpoint'
+const KINDS: EventKind[] = ['status', 'checkpoint', 'note', 'loaded', 'preview', 'sample', 'log', 'metrics']
+const DEFAULT = 'status,checkpoint,note'
 
-export function Events({ live }: TabProps) {
-  const kinds = chosen(route.value.params.kinds ?? USUAL)
+export function Events({ live }: JobProps) {
+  const kinds = chosen(route.value.params.kinds ?? DEFAULT)
   const history = useHistory(live, kinds)
   return (
     <section aria-label="Events">
@@ -21,10 +21,10 @@ export function Events({ live }: TabProps) {
       <Problem error={history.problem} />
       <ol class="events" reversed>
         {history.events.toReversed().map((event) => (
-          <Line key={event.seq} event={event} />
+          <EventRow key={event.seq} event={event} />
         ))}
       </ol>
-      {history.events.length === 0 && !history.loading && <p class="empty">No events of these kinds yet.</p>}
+      {history.events.length === 0 && !history.loading && <p class="empty">No events of the selected kinds yet.</p>}
       <Earlier history={history} />
     </section>
   )
@@ -38,7 +38,7 @@ function chosen(text: string): EventKind[] {
 function Kinds({ kinds }: { kinds: EventKind[] }) {
   const toggle = (kind: EventKind) => {
     const next = KINDS.filter((each) => kinds.includes(each) !== (each === kind))
-    if (next.length) replace(withParams({ kinds: next.join() === USUAL ? '' : next.join() }))
+    if (next.length) replace(withParams({ kinds: next.join() === DEFAULT ? '' : next.join() }))
   }
   return (
     <fieldset class="controls">
@@ -53,7 +53,7 @@ function Kinds({ kinds }: { kinds: EventKind[] }) {
   )
 }
 
-function Line({ event }: { event: JobEvent }) {
+function EventRow({ event }: { event: JobEvent }) {
   return (
     <li class={event.kind}>
       <time dateTime={event.created_at} title={moment(event.created_at)}>

@@ -1,6 +1,6 @@
 import type { Failure } from '../api/jobs'
 
-/** Why a job ended badly, and what can be done about it. */
+/** Why a job failed, and what to do about it. */
 export function FailureBox({ failure }: { failure: Failure }) {
   return (
     <section class="failure" aria-label="Failure">

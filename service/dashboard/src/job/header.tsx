@@ -1,30 +1,33 @@
 import type { ComponentChildren } from 'preact'
-import type { Job } from '../api/jobs'
 import { attempt, ran } from '../lib/attempts'
 import { ago, moment, number, until } from '../lib/format'
 import { keyMetric } from '../lib/groups'
 import { parentJob } from '../lib/model'
 import { href } from '../lib/route'
 import { Badge } from '../parts/badge'
+import { HealthBadge } from '../parts/health-badge'
 import { JobLink } from '../parts/job-link'
 import { ProgressBar } from '../parts/progress'
 import { Title } from '../parts/title'
 import { Actions } from './actions'
 import { FailureBox } from './failure'
-import type { LiveJob } from './live'
+import { HealthNotes } from './health-notes'
 import { Priority } from './priority'
+import type { JobProps } from './props'
 
-/** What a job is and how it stands. */
-export function Header({ job, live }: { job: Job; live: LiveJob }) {
+/** Name, status, progress, actions and facts of a job. */
+export function Header({ job, live }: JobProps) {
   return (
     <header class="job">
       <div class="title">
         <Title>{job.name ?? job.id}</Title>
         <Badge status={job.status} />
+        <HealthBadge notes={job.health_notes ?? []} />
         <Actions job={job} live={live} />
       </div>
       <ProgressBar job={job} />
       {job.failure && <FailureBox failure={job.failure} />}
+      <HealthNotes notes={job.health_notes ?? []} />
       <Blockers ids={job.blocked_by} />
       <Facts job={job} live={live} />
     </header>
@@ -35,7 +38,7 @@ function Blockers({ ids }: { ids: string[] }) {
   if (ids.length === 0) return null
   return (
     <p class="hint">
-      Waits until {ids.length === 1 ? 'this job has' : 'these jobs have'} succeeded:{' '}
+      Waiting for {ids.length === 1 ? 'this job' : 'these jobs'} to succeed:{' '}
       {ids.map((id) => (
         <JobLink key={id} id={id} />
       ))}
@@ -43,14 +46,14 @@ function Blockers({ ids }: { ids: string[] }) {
   )
 }
 
-function Facts({ job, live }: { job: Job; live: LiveJob }) {
+function Facts({ job, live }: JobProps) {
   const now = Date.now()
   const metric = keyMetric(job.metrics)
   const speed = job.progress.tokens_per_second
   const tags = Object.entries(job.tags)
   return (
     <dl class="facts">
-      <Fact name="Id">
+      <Fact name="ID">
         <span class="id">{job.id}</span>
       </Fact>
       <Fact name="Algorithm">{job.algorithm.toUpperCase()}</Fact>
@@ -62,12 +65,12 @@ function Facts({ job, live }: { job: Job; live: LiveJob }) {
       {job.started_at && <Fact name="Running time">{ran(job, now)}</Fact>}
       {job.attempt > 0 && <Fact name="Attempt">{attempt(job)}</Fact>}
       {job.queue_position != null && job.blocked_by.length === 0 && (
-        <Fact name="Place in the queue">
+        <Fact name="Queue position">
           <a href={href(['queue'])}>{job.queue_position}</a>
         </Fact>
       )}
       {job.estimated_start_at != null && (
-        <Fact name="Starts">
+        <Fact name="Estimated start">
           <time dateTime={job.estimated_start_at} title={moment(job.estimated_start_at)}>
             {until(job.estimated_start_at, now)}
           </time>

@@ -1,4 +1,4 @@
-/** The latest events of some kinds, growing at both ends: live at one, on request at the other. */
+/** The latest events of some kinds, extended at both ends: by the stream at the newest, on request at the oldest. */
 
 import { useEffect, useState } from 'preact/hooks'
 import { listEvents, type EventKind, type JobEvent } from '../api/events'
@@ -28,27 +28,27 @@ export function useHistory(live: LiveJob, kinds: EventKind[]): History {
   const load = (before: number, upTo: number, signal: AbortSignal) => {
     setLoading(true)
     return latest(id, kinds, before, upTo, signal)
-      .then((found) => setLoaded((known) => joined(known, found)))
+      .then((loaded) => setLoaded((known) => joined(known, loaded)))
       .catch((error: Error) => signal.aborted || setProblem(error))
       .finally(() => signal.aborted || setLoading(false))
   }
   useEffect(() => {
     const stop = new AbortController()
     setLoaded(null)
-    const unwatch = live.watch((events) => {
+    const unsubscribe = live.subscribe((events) => {
       const wanted = events.filter((event) => kinds.includes(event.kind))
       if (wanted.length) setLoaded((known) => joined(known, { events: wanted, from: Infinity }))
     })
-    // The document's version may lag behind events that were told before we watched: no upper end.
+    // The document's version may lag behind events that came before we subscribed: no upper end.
     void load(live.job.value!.version, Infinity, stop.signal)
-    return () => (unwatch(), stop.abort())
+    return () => (unsubscribe(), stop.abort())
   }, [live, live.epoch.value, kinds.join()])
   const earlier = () => loaded && void load(loaded.from, loaded.from, new AbortController().signal)
   return { events: loaded?.events ?? [], from: loaded?.from ?? Infinity, loading, problem, earlier }
 }
 
-function joined(known: Loaded | null, found: Loaded): Loaded {
-  return { events: merged(known?.events ?? [], found.events), from: Math.min(known?.from ?? Infinity, found.from) }
+function joined(known: Loaded | null, loaded: Loaded): Loaded {
+  return { events: merged(known?.events ?? [], loaded.events), from: Math.min(known?.from ?? Infinity, loaded.from) }
 }
 
 /** The events up to `upTo`, from as far back before `before` as it takes to find some. */

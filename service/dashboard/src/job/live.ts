@@ -1,4 +1,4 @@
-/** A job as it happens: the document, its series and its events, kept up to date by the stream. */
+/** A job, live: the document, its series and its events, kept up to date by the stream. */
 
 import { signal } from '@preact/signals'
 import { Refusal } from '../api/client'
@@ -18,21 +18,21 @@ const REFRESH_SECONDS = 1
 /** Phase and queue change without an event. */
 const POLL_SECONDS = 5
 
-type Watcher = (events: JobEvent[]) => void
+type Listener = (events: JobEvent[]) => void
 
 export class LiveJob {
   readonly job = signal<Job | null>(null)
   readonly problem = signal<Error | null>(null)
-  /** The map is new after every change, so that views notice; the series in it are kept. */
+  /** A new map after every change, so that views notice; the series in it are the same objects. */
   readonly series = signal<ReadonlyMap<string, Series> | null>(null)
-  /** Grows when what earlier attempts reported has changed: lists ask again. */
+  /** Grows when a new attempt has removed records of earlier ones: lists request theirs again. */
   readonly epoch = signal(0)
 
   private readonly stop = new AbortController()
-  private readonly watchers = new Set<Watcher>()
+  private readonly listeners = new Set<Listener>()
   private batch: JobEvent[] = []
-  /** Metrics told while the series are asked for: the answer may or may not have them. */
-  private unsettled: JobEvent[] | null = null
+  /** Metric events that came during a request for the series: its answer may or may not have them. */
+  private pendingMetrics: JobEvent[] | null = null
   private attempt = 0
   private refreshing = false
 
@@ -40,25 +40,25 @@ export class LiveJob {
     void this.start()
   }
 
-  /** Be told of new events, in order; answers how to stop that. */
-  watch(watcher: Watcher): () => void {
-    this.watchers.add(watcher)
-    return () => this.watchers.delete(watcher)
+  /** Call `listener` with new events, in order; returns how to stop that. */
+  subscribe(listener: Listener): () => void {
+    this.listeners.add(listener)
+    return () => this.listeners.delete(listener)
   }
 
   close(): void {
     this.stop.abort()
   }
 
-  /** Ask for the document now, e.g. after a verb. */
+  /** Request the document now, e.g. after an action. */
   async refresh(): Promise<void> {
-    const found = await this.insist(() => getJob(this.id, this.stop.signal))
-    if (found !== null) this.show(found)
+    const job = await this.withRetries(() => getJob(this.id, this.stop.signal))
+    if (job !== null) this.show(job)
   }
 
-  /** Show a document, e.g. a verb's answer, unless a newer one is there already. */
-  show(found: Job): void {
-    if (found.version >= (this.job.value?.version ?? 0)) this.job.value = found
+  /** Show a document, e.g. the answer to an action, unless a newer one is shown already. */
+  show(job: Job): void {
+    if (job.version >= (this.job.value?.version ?? 0)) this.job.value = job
   }
 
   private async start(): Promise<void> {
@@ -68,12 +68,12 @@ export class LiveJob {
     this.attempt = job.attempt
     void this.reload()
     if (isOver(job.status)) return
-    const unfollow = follow(this.id, job.version, {
+    const stopStream = follow(this.id, job.version, {
       event: (event) => this.take(event),
       ended: () => void this.refresh(),
       refused: (reason) => (this.problem.value = reason),
     })
-    this.stop.signal.addEventListener('abort', unfollow)
+    this.stop.signal.addEventListener('abort', stopStream)
     void this.poll()
   }
 
@@ -95,7 +95,7 @@ export class LiveJob {
     this.batch = []
     for (const event of events) this.apply(event)
     this.series.value = this.series.value && new Map(this.series.value)
-    for (const watcher of this.watchers) watcher(events)
+    for (const listener of this.listeners) listener(events)
     const moved = events.some((event) => event.kind === 'status' && event.data.status !== this.job.value?.status)
     void this.refreshSoon(moved ? 0 : REFRESH_SECONDS)
   }
@@ -107,18 +107,18 @@ export class LiveJob {
       void this.reload()
     }
     if (event.kind !== 'metrics') return
-    this.unsettled?.push(event)
+    this.pendingMetrics?.push(event)
     if (this.series.value !== null) record(this.series.value as Map<string, Series>, event)
   }
 
-  /** Ask for all series anew, without losing what is told meanwhile. */
+  /** Request all series again, without losing the events that come meanwhile. */
   private async reload(): Promise<void> {
-    const told: JobEvent[] = []
-    this.unsettled = told
-    const fresh = await this.insist(() => getSeries(this.id, this.stop.signal))
-    if (fresh === null || this.unsettled !== told) return
-    for (const event of told) record(fresh, event)
-    this.unsettled = null
+    const received: JobEvent[] = []
+    this.pendingMetrics = received
+    const fresh = await this.withRetries(() => getSeries(this.id, this.stop.signal))
+    if (fresh === null || this.pendingMetrics !== received) return
+    for (const event of received) record(fresh, event)
+    this.pendingMetrics = null
     this.series.value = fresh
   }
 
@@ -130,8 +130,8 @@ export class LiveJob {
     await this.refresh()
   }
 
-  /** Ask until there is an answer; null when it was refused or nobody looks any more. */
-  private async insist<T>(ask: () => Promise<T>): Promise<T | null> {
+  /** Request until there is an answer; null when it was refused or the page was left. */
+  private async withRetries<T>(ask: () => Promise<T>): Promise<T | null> {
     for (let failures = 0; !this.stop.signal.aborted; failures++) {
       try {
         return await ask()

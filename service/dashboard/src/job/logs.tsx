@@ -1,19 +1,19 @@
-/** What the trainer printed and what was noted about it; stays at the end while the reader is there. */
+/** The trainer's output and Hone's own log lines; stays scrolled to the end while the reader is there. */
 
 import { useEffect, useLayoutEffect, useRef } from 'preact/hooks'
 import { replace, route, withParams } from '../address'
 import type { JobEvent } from '../api/events'
 import { clock, moment } from '../lib/format'
-import { Earlier } from '../parts/earlier'
 import { Problem } from '../parts/problem'
+import { Earlier } from './earlier'
 import { useHistory } from './history'
-import type { TabProps } from './page'
+import type { JobProps } from './props'
 
 const STREAMS = ['stdout', 'stderr', 'hone']
-/** So near to the end, in pixels, counts as there. */
-const NEAR = 24
+/** This close to the end counts as at the end. */
+const NEAR_END_PIXELS = 24
 
-export function Logs({ live }: TabProps) {
+export function Logs({ live }: JobProps) {
   const { stream = '', follow = 'yes' } = route.value.params
   const history = useHistory(live, ['log'])
   const lines = history.events.filter((event) => !stream || event.data.stream === stream)
@@ -25,9 +25,9 @@ export function Logs({ live }: TabProps) {
       <div class="log" ref={box} tabIndex={0} role="log" aria-label="Log lines" aria-live="off">
         <Earlier history={history} />
         {lines.map((event) => (
-          <Line key={event.seq} event={event} />
+          <LogLine key={event.seq} event={event} />
         ))}
-        {lines.length === 0 && !history.loading && <p class="empty">No lines yet.</p>}
+        {lines.length === 0 && !history.loading && <p class="empty">No log lines yet.</p>}
       </div>
     </section>
   )
@@ -42,7 +42,7 @@ function useTail(following: boolean, newest: number | undefined) {
   useEffect(() => {
     const element = box.current!
     const scrolled = () => {
-      const atEnd = element.scrollHeight - element.scrollTop - element.clientHeight < NEAR
+      const atEnd = element.scrollHeight - element.scrollTop - element.clientHeight < NEAR_END_PIXELS
       if (atEnd !== following) replace(withParams({ follow: atEnd ? '' : 'no' }))
     }
     element.addEventListener('scrollend', scrolled)
@@ -53,7 +53,7 @@ function useTail(following: boolean, newest: number | undefined) {
 
 function Controls({ stream, follow }: { stream: string; follow: boolean }) {
   return (
-    <form class="controls" aria-label="Lines" onSubmit={(event) => event.preventDefault()}>
+    <form class="controls" aria-label="Log filters" onSubmit={(event) => event.preventDefault()}>
       <label>
         Stream
         <select value={stream} onChange={(event) => replace(withParams({ stream: event.currentTarget.value }))}>
@@ -75,7 +75,7 @@ function Controls({ stream, follow }: { stream: string; follow: boolean }) {
   )
 }
 
-function Line({ event }: { event: JobEvent }) {
+function LogLine({ event }: { event: JobEvent }) {
   const { stream, line, level } = event.data as { stream?: string; line?: string; level?: string }
   return (
     <p class={`${stream ?? ''} ${level ?? ''}`}>

@@ -1,8 +1,7 @@
-/** One job: what it is, how it stands, and everything it has said. */
+/** One job: header, and a tab for each kind of record. */
 
-import { useEffect, useState } from 'preact/hooks'
+import { useEffect, useLayoutEffect, useRef, useState } from 'preact/hooks'
 import { route } from '../address'
-import type { Job } from '../api/jobs'
 import { useTitle } from '../hooks/useTitle'
 import { href } from '../lib/route'
 import { Problem } from '../parts/problem'
@@ -13,6 +12,7 @@ import { Header } from './header'
 import { LiveJob } from './live'
 import { Logs } from './logs'
 import { Preview } from './preview'
+import type { JobProps } from './props'
 import { Samples } from './samples'
 import { Spec } from './spec'
 
@@ -26,12 +26,6 @@ const TABS = {
   spec: Spec,
 }
 type Tab = keyof typeof TABS
-
-/** What each tab is given. */
-export interface TabProps {
-  job: Job
-  live: LiveJob
-}
 
 export function JobPage({ id }: { id: string }) {
   const [live, setLive] = useState<LiveJob | null>(null)
@@ -62,13 +56,15 @@ function Shown({ live }: { live: LiveJob }) {
   )
 }
 
-function Tabs({ job, live }: TabProps) {
+function Tabs({ job, live }: JobProps) {
   const wanted = route.value.params.tab ?? 'charts'
   const tab: Tab = wanted in TABS ? (wanted as Tab) : 'charts'
   const View = TABS[tab]
+  const tabs = useRef<HTMLElement>(null)
+  useLayoutEffect(() => showCurrent(tabs.current!), [tab])
   return (
     <>
-      <nav class="tabs" aria-label="Views of this job">
+      <nav class="tabs" aria-label="Views of this job" ref={tabs}>
         {(Object.keys(TABS) as Tab[]).map((name) => (
           <a key={name} href={tabAddress(name)} aria-current={name === tab ? 'page' : undefined}>
             {name}
@@ -80,8 +76,14 @@ function Tabs({ job, live }: TabProps) {
   )
 }
 
-/** Each tab begins with its defaults: the filters of one mean nothing to another. */
+/** On a narrow screen the row of tabs scrolls: the current one must be in it. */
+function showCurrent(tabs: HTMLElement): void {
+  const current = tabs.querySelector<HTMLElement>('[aria-current]')!
+  const end = current.offsetLeft + current.offsetWidth - tabs.offsetLeft
+  tabs.scrollLeft = Math.max(0, end - tabs.clientWidth)
+}
+
+/** Each tab begins with its defaults, because the filters of one tab do not apply to another. */
 function tabAddress(tab: Tab): string {
   return href(route.value.path, { tab: tab === 'charts' ? '' : tab })
 }
-

@@ -1,16 +1,15 @@
-/** How a chart looks and behaves. Colours come from the style sheet, so that light and dark are told once. */
+/** How a chart looks and behaves. Colours come from the style sheet, which defines light and dark in one place. */
 
 import uPlot from 'uplot'
 import { number } from '../lib/format'
-import { flatRange, tick, type Axis } from '../lib/plot'
-import type { Zoom } from './chart'
+import { flatRange, tick, type Axis, type Zoom } from '../lib/plot'
 
 const HEIGHT = 150
-/** So few points are drawn as points too. */
+/** Series with at most this many points also show them as dots. */
 const FEW = 40
 /** The place of the values among the columns; the moving average follows. */
 const RAW = 1
-/** Steps are whole: none of their labels has a fraction. */
+/** Steps are whole numbers, so labels have no fractions. */
 const WHOLE = [0, 1, 2, 3, 4, 5, 6].flatMap((power) => [1, 2, 5].map((digit) => digit * 10 ** power))
 
 export function options(
@@ -47,7 +46,7 @@ function spread([low, high]: Zoom): Zoom {
   return low === high ? [low - 0.5, high + 0.5] : [low, high]
 }
 
-/** A little more than the values. */
+/** The range of the values with a margin. */
 function height(low: number | null, high: number | null): uPlot.Range.MinMax {
   return flatRange(low, high) ?? uPlot.rangeNum(low!, high!, 0.1, true)
 }
@@ -82,7 +81,7 @@ function width(_: uPlot, labels: string[] | null): number {
   return Math.max(54, 7 * longest + 8)
 }
 
-/** A wide enough drag is a zoom; the mark that it left goes. */
+/** A drag that is wide enough zooms; its selection is removed. */
 function select(plot: uPlot, zoomed: (zoom: Zoom) => void): void {
   const { left, width } = plot.select
   if (width < 6) return

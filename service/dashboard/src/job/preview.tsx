@@ -1,11 +1,11 @@
-/** The first rows as the model sees them, with what is learned marked: a wrong template or mask shows here first. */
+/** The first rows as tokenized, with the tokens of the loss marked: a wrong template or mask shows here first. */
 
 import { counts, heading, latest, type PreviewRow } from '../lib/preview'
 import { Problem } from '../parts/problem'
 import { useHistory } from './history'
-import type { TabProps } from './page'
+import type { JobProps } from './props'
 
-export function Preview({ live }: TabProps) {
+export function Preview({ live }: JobProps) {
   const history = useHistory(live, ['preview'])
   const rows = latest(history.events)
   return (
@@ -15,7 +15,7 @@ export function Preview({ live }: TabProps) {
       {rows.map((row) => (
         <RowCard key={`${row.row}${row.side}`} row={row} />
       ))}
-      {rows.length === 0 && !history.loading && <p class="empty">The first rows are shown once the job has started.</p>}
+      {rows.length === 0 && !history.loading && <p class="empty">The first rows appear once the job has started.</p>}
     </section>
   )
 }
@@ -30,7 +30,7 @@ function RowCard({ row }: { row: PreviewRow }) {
         {row.side && <span class="split">{row.side}</span>}
         <span class="tokens">{counts(row)}</span>
         {row.truncated && (
-          <span class="truncated" title="it is longer than max_length">
+          <span class="truncated" title="longer than max_length">
             truncated
           </span>
         )}

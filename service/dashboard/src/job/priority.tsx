@@ -1,17 +1,17 @@
 import { useEffect, useState } from 'preact/hooks'
 import { setPriority } from '../api/jobs'
 import { useRequest } from '../hooks/useRequest'
-import { waits } from '../lib/verbs'
+import { canSetPriority } from '../lib/verbs'
 import { Problem } from '../parts/problem'
-import type { TabProps } from './page'
+import type { JobProps } from './props'
 
-/** Its place in the queue; can be changed while that matters. */
-export function Priority({ job, live }: TabProps) {
+/** Can be changed until the job runs. */
+export function Priority({ job, live }: JobProps) {
   const saved = String(job.priority)
   const [typed, setTyped] = useState(saved)
   const { busy, problem, send } = useRequest()
   useEffect(() => setTyped(saved), [saved])
-  if (!waits(job.status)) return <>{saved}</>
+  if (!canSetPriority(job.status)) return <>{saved}</>
   const save = (event: SubmitEvent) => {
     event.preventDefault()
     void send('save', async () => live.show(await setPriority(job.id, Number(typed))))

@@ -15,8 +15,8 @@ export function SampleFilters({ params }: { params: Record<string, string> }) {
         </select>
       </label>
       <NumberField label="Step" value={params.step} set={(value) => set('step', value)} />
-      <NumberField label="Reward from" value={params.min_reward} set={(value) => set('min_reward', value)} />
-      <NumberField label="to" value={params.max_reward} set={(value) => set('max_reward', value)} />
+      <NumberField label="Min reward" value={params.min_reward} set={(value) => set('min_reward', value)} />
+      <NumberField label="Max reward" value={params.max_reward} set={(value) => set('max_reward', value)} />
     </form>
   )
 }
@@ -27,7 +27,7 @@ interface FieldProps {
   set: (value: string) => void
 }
 
-/** What is being typed is kept here: the page is drawn anew with each event of a running job. */
+/** Holds what the user types, because the page is rendered again with each event of a running job. */
 function NumberField({ label, value, set }: FieldProps) {
   const [typed, setTyped] = useState(value ?? '')
   useEffect(() => setTyped(value ?? ''), [value])

@@ -2,7 +2,7 @@ import type { Sample } from '../api/samples'
 import { number } from '../lib/format'
 import { parts, type Part } from '../lib/response'
 
-/** One response: what was asked, thought and answered, and what it was worth. */
+/** One response: prompt, thinking, answer and rewards. */
 export function SampleCard({ sample }: { sample: Sample }) {
   return (
     <article class="sample" aria-label={`Response at step ${sample.step}`}>
@@ -13,7 +13,7 @@ export function SampleCard({ sample }: { sample: Sample }) {
           <pre>{sample.prompt}</pre>
           {sample.answer !== null && (
             <>
-              <h3>Right answer</h3>
+              <h3>Reference answer</h3>
               <pre>{sample.answer}</pre>
             </>
           )}
@@ -44,7 +44,7 @@ function Heading({ sample }: { sample: Sample }) {
       ))}
       <span class="tokens">{sample.tokens} tokens</span>
       {sample.truncated && (
-        <span class="truncated" title="it reached max_completion_length before its end">
+        <span class="truncated" title="stopped at max_completion_length">
           truncated
         </span>
       )}
@@ -52,7 +52,7 @@ function Heading({ sample }: { sample: Sample }) {
   )
 }
 
-/** Green is for full marks in every part alone: a reward for form should not look like a right answer. */
+/** Green only for full marks in every reward: a reward for format alone should not look like a correct answer. */
 function tone({ reward, rewards }: Sample): string {
   const marks = Object.values(rewards)
   if (marks.length > 0 && marks.every((mark) => mark !== null && mark >= 1)) return 'good'

@@ -6,11 +6,11 @@ import { listSamples, type SampleFilter } from '../api/samples'
 import { NEVER, usePoll } from '../hooks/usePoll'
 import { Problem } from '../parts/problem'
 import type { LiveJob } from './live'
-import type { TabProps } from './page'
+import type { JobProps } from './props'
 import { SampleCard } from './sample'
 import { SampleFilters } from './sample-filters'
 
-export function Samples({ job, live }: TabProps) {
+export function Samples({ job, live }: JobProps) {
   const { params } = route.value
   const filter = filterOf(params)
   const { data, problem, refresh } = usePoll(
@@ -31,10 +31,10 @@ export function Samples({ job, live }: TabProps) {
       <Problem error={problem} />
       {fresh > 0 && shown.length > 0 && !params.after && (
         <button type="button" class="fresh" onClick={look}>
-          Show {fresh} newer
+          Show {fresh} new {fresh === 1 ? 'response' : 'responses'}
         </button>
       )}
-      {data !== null && shown.length === 0 && <p class="empty">No responses match, or none were recorded yet.</p>}
+      {data !== null && shown.length === 0 && <p class="empty">{none(params)}</p>}
       {shown.map((sample) => (
         <SampleCard key={sample.id} sample={sample} />
       ))}
@@ -46,7 +46,11 @@ export function Samples({ job, live }: TabProps) {
   )
 }
 
-/** What the address asks for; text that is not a number is as good as absent. */
+function none({ split, step, min_reward: min, max_reward: max }: Record<string, string>): string {
+  return split || step || min || max ? 'No recorded responses match the filters.' : 'No responses recorded yet.'
+}
+
+/** The filter in the address; text that is not a number is ignored. */
 function filterOf(params: Record<string, string>): SampleFilter {
   const number = (name: string) => (params[name] && Number.isFinite(Number(params[name])) ? Number(params[name]) : null)
   const { split } = params
@@ -60,12 +64,12 @@ function filterOf(params: Record<string, string>): SampleFilter {
   }
 }
 
-/** How many responses have been recorded since the list was asked for, and how to start over. */
+/** The number of responses recorded since the list was loaded, and a button that loads it again. */
 function useFresh(live: LiveJob, answered: unknown): [number, () => void] {
   const [count, setCount] = useState(0)
   useEffect(
     () =>
-      live.watch((events) => {
+      live.subscribe((events) => {
         const recorded = events.filter((event) => event.kind === 'sample')
         setCount((known) => recorded.reduce((sum, event) => sum + Number(event.data.count ?? 1), known))
       }),

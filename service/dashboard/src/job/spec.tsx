@@ -1,9 +1,10 @@
 import { useState } from 'preact/hooks'
 import { yaml } from '../lib/yaml'
-import type { TabProps } from './page'
+import { Models } from './models'
+import type { JobProps } from './props'
 
-/** The whole spec, defaults included: it can be submitted again as it stands. */
-export function Spec({ job }: TabProps) {
+/** The whole spec, defaults included: it can be submitted again as it stands. Below it the models that were loaded. */
+export function Spec({ job, live }: JobProps) {
   const text = yaml(job.spec)
   const [copied, setCopied] = useState(false)
   const copy = () => navigator.clipboard.writeText(text).then(() => setCopied(true))
@@ -15,6 +16,7 @@ export function Spec({ job }: TabProps) {
         </button>
       )}
       <pre>{text}</pre>
+      <Models live={live} />
     </section>
   )
 }

@@ -4,12 +4,12 @@ model: tiny
 dataset: {source: linear-algebra}
 steps: 100`
 
-/** Nothing to show: what to do about it. */
+/** The empty list, with what the user can do. */
 export function Empty({ filtered }: { filtered: boolean }) {
   if (filtered) {
     return (
       <p class="empty">
-        No job matches. <a href="#/jobs">Show all jobs</a>
+        No jobs match the filters. <a href="#/jobs">Show all jobs</a>
       </p>
     )
   }
@@ -17,13 +17,13 @@ export function Empty({ filtered }: { filtered: boolean }) {
     <section class="empty">
       <h2>No jobs yet</h2>
       <p>
-        Write a spec, say <code>job.yaml</code>:
+        Write a spec, for example <code>job.yaml</code>:
       </p>
       <pre>{SPEC}</pre>
-      <p>and submit it; it appears here by itself:</p>
+      <p>Submit it; the job appears here:</p>
       <pre>hone submit job.yaml</pre>
       <p class="muted">
-        Over HTTP the same document goes to <code>POST /v1/jobs</code> as JSON; see the <a href="/docs">API</a>.
+        Over HTTP, send the same document as JSON to <code>POST /v1/jobs</code>; see the <a href="/docs">API</a>.
       </p>
     </section>
   )

@@ -1,4 +1,4 @@
-/** All jobs, newest first, as they stand. */
+/** All jobs, newest first. */
 
 import { route, withParams } from '../address'
 import { listJobs, type JobFilter, type JobPage } from '../api/jobs'
@@ -24,13 +24,13 @@ export function JobList() {
         <Filters status={status ?? ''} algorithm={algorithm ?? ''} />
       </div>
       <Problem error={problem} />
-      {data !== null && problem === null && <Found page={data} filtered={Boolean(status || algorithm || after)} />}
+      {data !== null && problem === null && <JobTable page={data} filtered={Boolean(status || algorithm || after)} />}
       {data !== null && <Pages next={data.next} after={after} />}
     </main>
   )
 }
 
-function Found({ page, filtered }: { page: JobPage; filtered: boolean }) {
+function JobTable({ page, filtered }: { page: JobPage; filtered: boolean }) {
   if (page.jobs.length === 0) return <Empty filtered={filtered} />
   const now = Date.now()
   return (

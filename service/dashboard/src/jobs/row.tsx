@@ -4,6 +4,7 @@ import { keyMetric } from '../lib/groups'
 import { shortModel } from '../lib/model'
 import { href } from '../lib/route'
 import { Badge } from '../parts/badge'
+import { HealthBadge } from '../parts/health-badge'
 import { ProgressBar } from '../parts/progress'
 
 /** One job of the list. */
@@ -17,8 +18,9 @@ export function Row({ job, now }: { job: Job; now: number }) {
       </td>
       <td class="status">
         <Badge status={job.status} />
-        {job.blocked_by.length > 0 && <span class="note">waits for {count(job.blocked_by.length)}</span>}
-        <Place job={job} now={now} />
+        <HealthBadge notes={job.health_notes ?? []} />
+        {job.blocked_by.length > 0 && <span class="note">waiting for {count(job.blocked_by.length)}</span>}
+        <QueuePosition job={job} now={now} />
         {job.failure && <span class="note">{job.failure.category}</span>}
         {job.attempt > 1 && <span class="note">attempt {job.attempt}</span>}
       </td>
@@ -47,12 +49,12 @@ export function Row({ job, now }: { job: Job; now: number }) {
   )
 }
 
-/** When its turn comes; a job that waits for another has no turn yet. */
-function Place({ job, now }: { job: Job; now: number }) {
+/** A job that depends on an unfinished one has no position yet. */
+function QueuePosition({ job, now }: { job: Job; now: number }) {
   if (job.queue_position == null || job.blocked_by.length > 0) return null
   return (
     <span class="note">
-      place {job.queue_position}
+      queue position {job.queue_position}
       {job.estimated_start_at != null && `, ${until(job.estimated_start_at, now)}`}
     </span>
   )

@@ -21,13 +21,13 @@ test('pauses do not count', () => {
 })
 
 test('of a later attempt only what came before it is known', () => {
-  expect(ran({ ...JOB, attempt: 2, ran_seconds: 75 }, NOW)).toBe('1 min 15 s before this attempt')
+  expect(ran({ ...JOB, attempt: 2, ran_seconds: 75 }, NOW)).toBe('1 min 15 s in earlier attempts')
 })
 
-test('lost attempts are told', () => {
+test('restarts without progress are shown', () => {
   expect([0, 1, 2].map((restarts) => attempt({ ...JOB, attempt: 3, restarts }))).toEqual([
     '3',
-    '3 (lost once since the last checkpoint)',
-    '3 (lost 2 times since the last checkpoint)',
+    '3 (1 restart since the last checkpoint)',
+    '3 (2 restarts since the last checkpoint)',
   ])
 })

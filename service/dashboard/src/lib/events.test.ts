@@ -14,9 +14,9 @@ test('events that come twice are kept once, in order', () => {
 
 test('a metrics event adds to the series of its names, once', () => {
   const series = new Map<string, Series>()
-  const told = event(3, 'metrics', { step: 4, metrics: { 'train/loss': 0.5, 'policy/kl': null } }, { step: 4 })
-  record(series, told)
-  record(series, told)
+  const metrics = event(3, 'metrics', { step: 4, metrics: { 'train/loss': 0.5, 'policy/kl': null } }, { step: 4 })
+  record(series, metrics)
+  record(series, metrics)
   expect(series.get('train/loss')).toMatchObject({ steps: [4], values: [0.5], times: [1767225610] })
   expect(series.get('policy/kl')).toMatchObject({ steps: [4], values: [null] })
 })
@@ -28,7 +28,7 @@ test('only a new attempt that runs is a restart', () => {
   expect(restarts(event(9, 'status', { status: 'queued' }, { attempt: 2 }), 1)).toBe(false)
 })
 
-test('a failure is told with its category and reason', () => {
+test('a failure is shown with its category and reason', () => {
   const failed = event(1, 'status', { status: 'failed', failure: { category: 'nan', message: 'train/loss is nan' } })
   expect(sentence(failed)).toBe('failed · nan: train/loss is nan')
 })

@@ -1,7 +1,8 @@
-/** What events say, as sentences and as points. */
+/** Events as sentences and as points of series. */
 
 import type { JobEvent } from '../api/events'
 import { bytes, number } from './format'
+import { summary, type Loaded } from './loaded'
 import { put, type Series } from './series'
 
 /** Two runs of events as one, sorted by number, each event once. */
@@ -37,9 +38,11 @@ const SENTENCES: Record<JobEvent['kind'], (data: Data) => string> = {
   status: statusSentence,
   metrics: (data) => values(data.metrics),
   log: (data) => text(data.line),
-  preview: (data) => `${(data.rows as unknown[]).length} rows as the model sees them`,
+  loaded: (data) => summary(data as unknown as Loaded),
+  preview: (data) => `${Array.isArray(data.rows) ? data.rows.length : 0} rows previewed`,
   sample: (data) => `${text(data.count)} responses recorded`,
   checkpoint: (data) => `${text(data.id)}, ${bytes(Number(data.bytes ?? 0))}${data.best ? ', the best so far' : ''}`,
+  note: (data) => `${text(data.severity)} · ${text(data.message)}`,
 }
 
 function statusSentence(data: Data): string {

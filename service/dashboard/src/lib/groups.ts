@@ -19,7 +19,7 @@ export function grouped(names: Iterable<string>): Group[] {
 
 const FIRST = ['accuracy', 'reward', 'loss', 'kl', 'entropy']
 
-/** What says most first, then by the alphabet. */
+/** The most informative groups first, then in alphabetical order. */
 function byWeight(a: string, b: string): number {
   return weight(a) - weight(b) || (a < b ? -1 : 1)
 }
@@ -37,7 +37,7 @@ function rank(prefix: string): number {
 
 const KEYS = ['eval/accuracy', 'policy/reward', 'eval/reward', 'train/loss', 'eval/loss']
 
-/** The metric that says most about a job, of those it has: accuracy, else reward, else loss. */
+/** The most informative metric that a job has: accuracy, else reward, else loss. */
 export function keyMetric(metrics: Record<string, number | null>): [string, number | null] | null {
   const name = KEYS.find((key) => key in metrics) ?? Object.keys(metrics).find((key) => /reward|loss/.test(key))
   return name === undefined ? null : [name, metrics[name] ?? null]

@@ -5,6 +5,18 @@ import { ema } from './smoothing'
 
 export type Axis = 'step' | 'time'
 export type Column = (number | null)[]
+export type Zoom = [from: number, to: number]
+
+/** How all charts of a page are drawn. */
+export interface ChartView {
+  axis: Axis
+  /** Where the time axis begins, in seconds since the epoch. */
+  start: number
+  /** Of the smoothing: 0 shows the values as they are. */
+  weight: number
+  /** The part of the axis that every chart shows, so that one cursor fits all. */
+  shown: Zoom
+}
 
 /** x, the values, and their moving average; x is the step, or the seconds since `start` (seconds since the epoch). */
 export function columns(series: Series, axis: Axis, start: number, weight: number): [number[], Column, Column] {
@@ -28,15 +40,15 @@ export function weightFor(name: string, weight: number): number {
   return name.startsWith('eval/') || name.endsWith('/learning_rate') ? 0 : weight
 }
 
-/** Where what hardly changes lies: in the middle, and what is always 0 at the ground; null for what changes. */
+/** The y range of an almost constant series: in the middle, or from 0 if it is always 0; null for any other. */
 export function flatRange(low: number | null, high: number | null): [number, number] | null {
   if (low === null || high === null || (low === 0 && high === 0)) return [0, 1]
   const size = Math.max(Math.abs(low), Math.abs(high))
-  return high - low > size * HARDLY ? null : [low - size / 2, high + size / 2]
+  return high - low > size * MIN_RELATIVE_CHANGE ? null : [low - size / 2, high + size / 2]
 }
 
-/** A smaller part of the values cannot be drawn: the ends of the axis would be one number. */
-const HARDLY = 1e-6
+/** Below this width the labels at both ends of the axis would be equal. */
+const MIN_RELATIVE_CHANGE = 1e-6
 
 /** How many values were not finite. */
 export function gaps(values: readonly (number | null)[]): number {

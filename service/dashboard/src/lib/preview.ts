@@ -1,8 +1,8 @@
-/** The first rows of a job as the model sees them, told once before the first step. */
+/** The first rows of a job as tokenized, reported once before the first step. */
 
 import type { JobEvent } from '../api/events'
 
-/** Consecutive tokens as text, all learned or all only read. */
+/** Consecutive tokens as text, all or none of them in the loss. */
 export interface Segment {
   text: string
   learned: boolean
@@ -18,18 +18,18 @@ export interface PreviewRow {
   truncated: boolean
 }
 
-/** The rows of the newest preview: an attempt that began anew tells them again. */
+/** The rows of the newest preview: an attempt that starts at step 0 reports them again. */
 export function latest(events: readonly JobEvent[]): PreviewRow[] {
-  const told = events.findLast((event) => event.kind === 'preview')
-  return (told?.data.rows ?? []) as PreviewRow[]
+  const preview = events.findLast((event) => event.kind === 'preview')
+  return (preview?.data.rows ?? []) as PreviewRow[]
 }
 
-/** What the rows show. Prompts and pairs are only read: what is learned from them comes later. */
+/** What the rows are: RL prompts and preference pairs have no tokens with a loss here. */
 export function heading(rows: readonly PreviewRow[]): string {
-  if (rows.some((row) => row.learned_tokens > 0)) return 'What is learned'
-  return rows.some((row) => row.side !== null) ? 'What is compared' : 'What is asked'
+  if (rows.some((row) => row.learned_tokens > 0)) return 'Training rows'
+  return rows.some((row) => row.side !== null) ? 'Preference pairs' : 'Prompts'
 }
 
 export function counts(row: PreviewRow): string {
-  return row.learned_tokens > 0 ? `${row.learned_tokens} of ${row.tokens} tokens learned` : `${row.tokens} tokens`
+  return row.learned_tokens > 0 ? `${row.learned_tokens} of ${row.tokens} tokens in the loss` : `${row.tokens} tokens`
 }

@@ -1,175 +1,165 @@
-/** Reads what `yaml` writes, and what people type: JSON, or YAML without anchors, tags and block texts. */
+/** Reads YAML as PyYAML's `safe_load` does: a document means the same here and to `hone submit`.
 
+The package `yaml` knows the syntax; what words, keys, anchors and merges mean is PyYAML's, tested against
+`yaml-documents.json` from both sides. The result is the JSON that is sent, so what JSON cannot hold is refused. */
+
+import {
+  isAlias,
+  isMap,
+  isScalar,
+  isSeq,
+  LineCounter,
+  parseDocument,
+  type Document,
+  type Node,
+  type Pair,
+  type Scalar,
+  type YAMLMap,
+  type YAMLSeq,
+} from 'yaml'
+import { plain, tagged, Unusable, type Plain } from './yaml-scalars'
 import type { Json } from './yaml'
 
-/** A text that makes no sense, and in which line. */
+/** The error for a text that cannot be read, with its line. */
 export class Unreadable extends Error {
   constructor(line: number, why: string) {
     super(`line ${line}: ${why}`)
   }
 }
 
-interface Line {
-  indent: number
-  text: string
-  number: number
-}
+/** PyYAML refuses control characters, and takes U+0085, U+2028 and U+2029 for ends of lines, which `yaml` does not. */
+const FORBIDDEN = /[^\t\n\x20-\x7E\xA0-\u2027\u202A-\uD7FF\uE000-\uFFFD\u{10000}-\u{10FFFF}]/u
 
 /** The document of a text; one without content is null. */
-export function readYaml(text: string): Json {
-  const lines = text.split('\n').map(measured).filter((line) => line.text && !line.text.startsWith('#'))
-  const first = lines[0]
-  if (first === undefined) return null
-  return /^[{[]/.test(first.text) ? flow(lines) : block(lines)
+export function readYaml(source: string): Json {
+  const text = source.replace(/\r\n?/g, '\n')
+  const lines = new LineCounter()
+  const document = parseDocument(text, {
+    schema: 'failsafe',
+    version: '1.1',
+    resolveKnownTags: false,
+    uniqueKeys: false,
+    prettyErrors: false,
+    lineCounter: lines,
+  })
+  const lineAt = (offset: number) => lines.linePos(offset).line || 1
+  const forbidden = FORBIDDEN.exec(text)
+  if (forbidden) throw new Unreadable(lineAt(forbidden.index), 'holds a character that YAML does not allow')
+  const [error] = document.errors
+  if (error) throw new Unreadable(lineAt(error.pos[0]), error.message)
+  return new Reader(document, lineAt, text).value(document.contents)
 }
 
-function measured(raw: string, index: number): Line {
-  const text = raw.trim()
-  const indent = raw.length - raw.trimStart().length
-  if (text && raw.slice(0, indent).includes('\t')) throw new Unreadable(index + 1, 'indent with spaces, not with tabs')
-  return { indent, text, number: index + 1 }
-}
+type Entry = [key: Node | null, value: Node | null]
 
-const DASH = /^-(\s|$)/
-const KEY = /^("(?:[^"\\]|\\.)*"|[^\s"'{}[\],#:-][^:#]*?)\s*:(?:\s+(.*))?$/
+class Reader {
+  /** The collections that are being read: an alias to one of them would never end. */
+  private readonly open = new Set<Node>()
+  private readonly anchors = new Map<string, Node>()
 
-function block(lines: Line[]): Json {
-  const first = lines[0]!
-  if (DASH.test(first.text)) return sections(lines).map(item)
-  return KEY.test(first.text) ? mapping(lines) : flow(lines)
-}
-
-/** The lines of the first one's depth, each with the deeper ones below it; a list may stand right below its name. */
-function sections(lines: Line[]): Line[][] {
-  const { indent: depth, text } = lines[0]!
-  const found: Line[][] = []
-  for (const line of lines) {
-    const below = line.indent > depth || (line.indent === depth && DASH.test(line.text) && !DASH.test(text))
-    if (line.indent < depth) throw new Unreadable(line.number, 'is indented less than the lines that it belongs to')
-    if (found.length && below) found.at(-1)!.push(line)
-    else found.push([line])
-  }
-  return found
-}
-
-function item([head, ...rest]: Line[]): Json {
-  const { indent, text, number } = head!
-  const inner = text.slice(1).trimStart()
-  if (!DASH.test(text)) throw new Unreadable(number, 'stands in a list, but does not begin with a dash')
-  const first = { indent: indent + text.length - inner.length, text: inner, number }
-  if (inner) return block([first, ...rest])
-  return rest.length ? block(rest) : null
-}
-
-function mapping(lines: Line[]): Json {
-  const found = new Map<string, Json>()
-  for (const [head, ...rest] of sections(lines)) {
-    const { text, number } = head!
-    const [, quoted, value] = KEY.exec(text) ?? []
-    if (quoted === undefined) throw new Unreadable(number, `'${text}' is not \`field: value\``)
-    const name = quoted.startsWith('"') ? (JSON.parse(quoted) as string) : quoted
-    if (found.has(name)) throw new Unreadable(number, `${name} stands there twice`)
-    found.set(name, entry(value ?? '', rest, number))
-  }
-  return Object.fromEntries(found)
-}
-
-function entry(value: string, rest: Line[], number: number): Json {
-  if (value && !value.startsWith('#')) return flow([{ indent: 0, text: value, number }, ...rest])
-  return rest.length ? block(rest) : null
-}
-
-/** A value on one line, or in brackets on several. */
-function flow(lines: Line[]): Json {
-  const { text, number } = lines[0]!
-  if (lines.length > 1 && !/^[{["']/.test(text)) throw new Unreadable(number, `'${text}' is not \`field: value\``)
-  const reader = new Flow(lines.map((line) => line.text).join(' '), number)
-  const value = reader.value(/^[^#]*?(?=\s+#|$)/)
-  reader.end()
-  return value
-}
-
-const QUOTED = /^"(?:[^"\\]|\\.)*"/
-const SINGLE = /^'((?:[^']|'')*)'/
-const INSIDE = /^[^,[\]{}#]*?(?=\s*[,[\]{}#]|\s*$)/
-const NAME = /^[^\s,[\]{}#:"']+/
-
-class Flow {
   constructor(
-    private rest: string,
-    private readonly line: number,
+    private readonly document: Document,
+    private readonly lineAt: (offset: number) => number,
+    private readonly source: string,
   ) {}
 
-  value(plain = INSIDE): Json {
-    const first = this.rest[0]
-    if (first === '{') return this.object()
-    if (first === '[') return this.list()
-    if (first === '"') return this.quoted()
-    if (first === "'") return this.take(SINGLE, 'a quote is not closed').slice(1, -1).replaceAll("''", "'")
-    return scalar(this.take(plain, 'a value is missing').trim())
+  value(given: Node | null): Json {
+    const node = this.resolved(given)
+    if (node === null) return null
+    if (isScalar(node)) return this.scalar(node as Scalar<string>)
+    if (isSeq(node)) return this.within(node, 'seq', () => (node as YAMLSeq<Node>).items.map((item) => this.value(item)))
+    if (isMap(node)) return this.within(node, 'map', () => this.mapping(node as YAMLMap<Node, Node>))
+    return this.fail(node, 'is neither a value, a list nor fields')
   }
 
-  end(): void {
-    if (this.rest && !this.rest.startsWith('#')) this.fail(`'${this.rest.slice(0, 20)}' is too much`)
+  private mapping(node: YAMLMap<Node, Node>): Json {
+    const fields = new Map<string, Json>()
+    for (const [key, value] of this.entries(node)) fields.set(this.name(key), this.value(value))
+    return Object.fromEntries(fields)
   }
 
-  private object(): Json {
-    const pairs: [string, Json][] = []
-    this.members('}', () => {
-      const name = this.rest.startsWith('"') ? this.quoted() : this.take(NAME, 'a name is missing')
-      this.take(/^:/, `a colon is missing behind '${name}'`)
-      pairs.push([name, this.value()])
-    })
-    return Object.fromEntries(pairs)
+  /** The pairs of a mapping, those that `<<` brings first: of equal names the last wins. */
+  private entries(node: YAMLMap<Node, Node>): Entry[] {
+    const own = node.items.filter((pair) => !isMerge(pair))
+    const merged = node.items.filter(isMerge).flatMap((pair) => this.merged(pair.value))
+    return [...merged, ...own.map((pair): Entry => [pair.key, pair.value])]
   }
 
-  private list(): Json {
-    const values: Json[] = []
-    this.members(']', () => values.push(this.value()))
-    return values
+  private merged(given: Node | null): Entry[] {
+    const node = this.resolved(given)
+    if (node !== null && isMap(node)) return this.within(node, 'map', () => this.entries(node as YAMLMap<Node, Node>))
+    if (node !== null && isSeq(node)) return (node as YAMLSeq<Node>).items.toReversed().flatMap((item) => this.mergedMap(item))
+    return this.fail(node, '`<<` merges fields, or a list of such')
   }
 
-  private members(close: string, member: () => void): void {
-    this.skip(1)
-    while (!this.rest.startsWith(close)) {
-      member()
-      if (this.rest.startsWith(',')) this.skip(1)
-      else if (!this.rest.startsWith(close)) this.fail(`a '${close}' is missing`)
-    }
-    this.skip(1)
+  private mergedMap(item: Node): Entry[] {
+    return isMap(this.resolved(item)) ? this.merged(item) : this.fail(item, '`<<` merges fields, or a list of such')
   }
 
-  private quoted(): string {
-    const text = this.take(QUOTED, 'a quote is not closed')
+  /** A name as Python's `json` writes it. */
+  private name(given: Node | null): string {
+    const node = this.resolved(given)
+    if (node === null) return 'null'
+    if (!isScalar(node)) return this.fail(node, 'a list or fields cannot be a name')
+    if (isPlain(node) && node.value === '=') return '='
+    const value = this.scalar(node as Scalar<string>)
+    const isFloat = typeof value === 'number' && (node.tag !== undefined || String(node.value).includes('.'))
+    return isFloat ? this.fail(node, 'a number with a fraction cannot be a name: put it in quotes') : String(value)
+  }
+
+  private scalar(node: Scalar<string>): Plain {
     try {
-      return JSON.parse(text) as string
-    } catch {
-      return this.fail(`${text} has an escape that JSON does not know`)
+      const text = this.text(node)
+      if (node.tag === '!' || isPlain(node)) return plain(text)
+      return node.tag === undefined ? text : tagged(node.tag, text)
+    } catch (error) {
+      if (error instanceof Unusable) this.fail(node, error.message)
+      throw error
     }
   }
 
-  private take(pattern: RegExp, missing: string): string {
-    const found = pattern.exec(this.rest)?.[0]
-    if (!found) return this.fail(missing)
-    this.skip(found.length)
-    return found
+  /** A block of text that the document ends with has a last line break only if the document has one. */
+  private text(node: Scalar<string>): string {
+    const { type, value, range } = node
+    if (!type?.startsWith('BLOCK') || range![1] < this.source.length) return value
+    const lastLine = this.source.slice(this.source.lastIndexOf('\n') + 1)
+    const holdsText = lastLine.trim() !== '' || /(?:^|\n) +\n$/.test(value)
+    return lastLine !== '' && holdsText ? value.replace(/\n$/, '') : value
   }
 
-  private skip(count: number): void {
-    this.rest = this.rest.slice(count).trimStart()
+  /** What an alias stands for. */
+  private resolved(node: Node | null): Node | null {
+    if (node === null) return null
+    if (isAlias(node)) return node.resolve(this.document) ?? this.fail(node, `there is no &${node.source} before this`)
+    if (node.anchor !== undefined) this.remember(node.anchor, node)
+    return node
   }
 
-  private fail(why: string): never {
-    throw new Unreadable(this.line, why)
+  private remember(anchor: string, node: Node): void {
+    if (!/^[\w-]+$/.test(anchor)) this.fail(node, `&${anchor} may have letters, digits, - and _ only`)
+    if ((this.anchors.get(anchor) ?? node) !== node) this.fail(node, `&${anchor} is there twice`)
+    this.anchors.set(anchor, node)
+  }
+
+  private within<T>(node: Node, kind: 'map' | 'seq', read: () => T): T {
+    const { tag } = node
+    if (tag !== undefined && tag !== `tag:yaml.org,2002:${kind}`) this.fail(node, `${tag} is not supported`)
+    if (this.open.has(node)) this.fail(node, 'contains itself')
+    this.open.add(node)
+    const value = read()
+    this.open.delete(node)
+    return value
+  }
+
+  private fail(node: Node | null, why: string): never {
+    throw new Unreadable(this.lineAt(node?.range?.[0] ?? 0), why)
   }
 }
 
-const WORDS = new Map<string, Json>([['null', null], ['~', null], ['true', true], ['false', false]])
-const NUMBER = /^[-+]?(\d+\.?\d*|\.\d+)(e[-+]?\d+)?$/i
+function isPlain(node: Scalar): boolean {
+  return node.type === 'PLAIN' && node.tag === undefined
+}
 
-/** What a plain word stands for: a number, a truth, nothing, or itself. */
-export function scalar(text: string): Json {
-  const word = WORDS.get(text)
-  if (word !== undefined) return word
-  return NUMBER.test(text) ? Number(text) : text
+function isMerge({ key }: Pair<Node, Node | null>): boolean {
+  return isScalar(key) && isPlain(key) && key.value === '<<'
 }

@@ -1,4 +1,4 @@
-/** A response in its parts: what the model thought, what it answered, and the rest. Only text, never markup. */
+/** The parts of a response: thinking, answer and other text. Plain text, never markup. */
 
 export interface Part {
   kind: 'text' | 'think' | 'answer'
@@ -7,18 +7,18 @@ export interface Part {
 
 const TAG = /<(\/?)(think|answer)>/g
 
-/** The parts in order. A part that was never closed reaches to the end; one never opened began with the text. */
+/** The parts in order. An unclosed part reaches to the end; an unopened one begins at the start. */
 export function parts(response: string): Part[] {
-  const found: Part[] = []
+  const collected: Part[] = []
   let open: Part['kind'] = opensWithoutTag(response) ? 'think' : 'text'
   let place = 0
   for (const tag of response.matchAll(TAG)) {
-    add(found, open, response.slice(place, tag.index))
+    add(collected, open, response.slice(place, tag.index))
     open = tag[1] ? 'text' : (tag[2] as Part['kind'])
     place = tag.index + tag[0].length
   }
-  add(found, open, response.slice(place))
-  return found
+  add(collected, open, response.slice(place))
+  return collected
 }
 
 /** Some prompts end in `<think>`, so that the response begins inside it. */
@@ -28,6 +28,6 @@ function opensWithoutTag(response: string): boolean {
   return close >= 0 && (first < 0 || close < first)
 }
 
-function add(found: Part[], kind: Part['kind'], text: string): void {
-  if (text.trim()) found.push({ kind, text: text.replace(/^\n+|\n+$/g, '') })
+function add(parts: Part[], kind: Part['kind'], text: string): void {
+  if (text.trim()) parts.push({ kind, text: text.replace(/^\n+|\n+$/g, '') })
 }

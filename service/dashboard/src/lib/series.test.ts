@@ -5,7 +5,7 @@ function series(...steps: number[]): Series {
   return { name: 'train/loss', steps, values: steps.map((step) => step * 10), times: [...steps], edits: 0 }
 }
 
-test('a point that is told twice is there once, with its last value', () => {
+test('a point that is reported twice is there once, with its last value', () => {
   const known = series(1, 2)
   put(known, 2, 7, 9)
   expect(known).toEqual({ name: 'train/loss', steps: [1, 2], values: [10, 7], times: [1, 9], edits: 1 })

@@ -9,7 +9,7 @@ export interface Series {
   edits: number
 }
 
-/** Set the point of a step: told twice, it is there once. */
+/** Set the point of a step: reported twice, it is there once. */
 export function put(series: Series, step: number, value: number | null, time: number): void {
   const place = lowerBound(series.steps, step)
   const replaced = series.steps[place] === step ? 1 : 0
@@ -19,7 +19,7 @@ export function put(series: Series, step: number, value: number | null, time: nu
   series.edits += 1
 }
 
-/** The first place whose number is not below `wanted`; at once for a number beyond the last. */
+/** The first index whose step is not below `wanted`; found without a search if that is beyond the last step. */
 export function lowerBound(sorted: readonly number[], wanted: number): number {
   let low = 0
   let high = sorted.length

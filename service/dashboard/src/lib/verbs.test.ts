@@ -1,18 +1,18 @@
 import { expect, test } from 'vitest'
 import type { JobStatus } from '../api/jobs'
-import { canRetry, cancellation, deletion, hold } from './verbs'
+import { canRetry, cancellation, deletion, pauseOrResume } from './verbs'
 
 const ALL: JobStatus[] = ['queued', 'running', 'pausing', 'paused', 'cancelling', 'succeeded', 'failed', 'cancelled']
 
 function labels(offer: (status: JobStatus) => { label: string; reason: string } | null): string[] {
   return ALL.map((status) => {
-    const found = offer(status)
-    return found === null ? '' : `${found.label}${found.reason && ' (no)'}`
+    const offered = offer(status)
+    return offered === null ? '' : `${offered.label}${offered.reason && ' (no)'}`
   })
 }
 
 test('a job that waits or runs can be paused, a paused one resumed', () => {
-  expect(labels(hold)).toEqual(['Pause', 'Pause', 'Pausing… (no)', 'Resume', 'Pause (no)', '', '', ''])
+  expect(labels(pauseOrResume)).toEqual(['Pause', 'Pause', 'Pausing… (no)', 'Resume', 'Pause (no)', '', '', ''])
 })
 
 test('a job can be cancelled until it ends, once', () => {

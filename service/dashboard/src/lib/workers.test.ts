@@ -1,9 +1,9 @@
 import { expect, test } from 'vitest'
-import { devices, standing, versions } from './workers'
+import { devices, workerStatus, versions } from './workers'
 
 const GPU = { index: 0, name: 'H100', memory_bytes: 80 * 2 ** 30 }
 
-test('devices of one kind are told together', () => {
+test('GPUs of one model are grouped', () => {
   expect(devices({ gpus: [GPU, { ...GPU, index: 1 }, { index: 2, name: 'T4', memory_bytes: 0 }] })).toEqual([
     '2 × H100 (80.0 GiB)',
     'T4',
@@ -12,7 +12,7 @@ test('devices of one kind are told together', () => {
 })
 
 test('a dead worker is dead, also while it drained', () => {
-  const all = [true, false].flatMap((alive) => [true, false].map((draining) => standing({ alive, draining })))
+  const all = [true, false].flatMap((alive) => [true, false].map((draining) => workerStatus({ alive, draining })))
   expect(all).toEqual(['draining', 'alive', 'dead', 'dead'])
 })
 

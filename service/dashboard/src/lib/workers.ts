@@ -1,13 +1,13 @@
 import type { Worker } from '../api/workers'
 import { bytes } from './format'
 
-/** Alive, draining or dead: what a worker does with new jobs. */
-export function standing({ alive, draining }: Pick<Worker, 'alive' | 'draining'>): 'alive' | 'draining' | 'dead' {
+/** Whether a worker claims jobs. */
+export function workerStatus({ alive, draining }: Pick<Worker, 'alive' | 'draining'>): 'alive' | 'draining' | 'dead' {
   if (!alive) return 'dead'
   return draining ? 'draining' : 'alive'
 }
 
-/** Its GPUs, those of one kind together: "2 × NVIDIA H100 (79.6 GiB)"; a worker without one has its CPU. */
+/** Its GPUs, grouped by model: "2 × NVIDIA H100 (79.6 GiB)"; a worker without GPUs has its CPU. */
 export function devices({ gpus }: Pick<Worker, 'gpus'>): string[] {
   const kinds = new Map<string, number>()
   for (const { name, memory_bytes: size } of gpus) {

@@ -37,7 +37,15 @@ function flat(value: Json): string {
 const PLAIN = /^[A-Za-z_./][\w ./@-]*(?<! )$/
 const RESERVED = /^(true|false|null|yes|no|on|off|y|n|~|\.inf|\.nan|\.\d.*)$/i
 
+/** What JSON leaves as it is, and PyYAML refuses or takes for the end of a line. */
+const ESCAPED = /[\x7F-\x9F\u2028\u2029\uFFFE\uFFFF]/g
+
 function scalar(value: null | boolean | number | string): string {
+  if (typeof value === 'number') return String(value).replace(/^(-?\d+)e/, '$1.0e') // `1e-7` would be text
   if (typeof value !== 'string') return String(value)
-  return PLAIN.test(value) && !RESERVED.test(value) ? value : JSON.stringify(value)
+  return PLAIN.test(value) && !RESERVED.test(value) ? value : JSON.stringify(value).replace(ESCAPED, escaped)
+}
+
+function escaped(character: string): string {
+  return `\\u${character.charCodeAt(0).toString(16).padStart(4, '0')}`
 }

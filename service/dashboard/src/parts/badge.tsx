@@ -11,7 +11,7 @@ const MARKS: Record<JobStatus, string> = {
   cancelled: '–',
 }
 
-/** A job's status, told by word, mark and colour. */
+/** A job's status as word, mark and colour. */
 export function Badge({ status }: { status: JobStatus }) {
   return (
     <span class={`badge ${status}`}>

@@ -3,7 +3,7 @@ import { useId, useLayoutEffect, useRef } from 'preact/hooks'
 
 interface DialogProps {
   title: string
-  /** Called when it was closed, by Escape too. */
+  /** Called when the dialog was closed, also by Escape. */
   close: () => void
   children: ComponentChildren
 }

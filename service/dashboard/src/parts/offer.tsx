@@ -3,12 +3,12 @@ import type { Offer } from '../lib/verbs'
 interface OfferProps {
   offer: Offer<string>
   busy?: boolean
-  /** Told the reason when the button can do nothing. */
+  /** Called with the reason when the action is not available. */
   refused: (reason: string) => void
   onClick: () => void
 }
 
-/** A button that the keyboard reaches also while it can do nothing: then it says why. */
+/** A button that the keyboard reaches even while its action is not available; then it says why. */
 export function OfferButton({ offer, busy = false, refused, onClick }: OfferProps) {
   const { label, reason } = offer
   return (

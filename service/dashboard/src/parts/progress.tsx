@@ -1,7 +1,7 @@
 import type { Job } from '../api/jobs'
 import { duration } from '../lib/format'
 
-/** How far a job has come: a bar, and the same in words. */
+/** Progress of a job, as a bar and in words. */
 export function ProgressBar({ job }: { job: Job }) {
   const { percent, step, total_steps: total, eta_seconds: eta, phase } = job.progress
   const running = job.status === 'running'
@@ -19,7 +19,7 @@ export function ProgressBar({ job }: { job: Job }) {
         <div style={{ width: `${shown}%` }} />
       </div>
       <span class="words">
-        <b>{Math.floor(shown)} %</b> {step} / {total}
+        <b>{Math.floor(shown)} %</b> {step} / {total ?? '?'}
         {running && eta != null && <> · {duration(eta)} left</>}
         {running && phase !== 'training' && <> · {phase}</>}
       </span>

@@ -1,7 +1,7 @@
 import type { ComponentChildren } from 'preact'
 import { useLayoutEffect, useRef } from 'preact/hooks'
 
-/** The heading of a view. It takes the focus that went with the view before, so that a screen reader reads on here. */
+/** The heading of a view. It takes the focus when the view opens, so that a screen reader continues here. */
 export function Title({ children }: { children: ComponentChildren }) {
   const heading = useRef<HTMLHeadingElement>(null)
   useLayoutEffect(() => {

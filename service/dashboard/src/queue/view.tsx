@@ -1,11 +1,11 @@
-/** Who waits, in the order in which they would be claimed, and why. */
+/** Queued jobs in the order of their claims, and why each is not running yet. */
 
 import { route, withParams } from '../address'
 import { getQueue, type Queue, type Queued } from '../api/queue'
 import { usePoll } from '../hooks/usePoll'
 import { useTitle } from '../hooks/useTitle'
 import { ago, moment, until } from '../lib/format'
-import { fullness, isJob, words } from '../lib/queue'
+import { usage, isJobId, splitAtJobIds } from '../lib/queue'
 import { href } from '../lib/route'
 import { JobLink } from '../parts/job-link'
 import { Problem } from '../parts/problem'
@@ -21,26 +21,26 @@ export function QueueView() {
     <main class="view">
       <div class="heading">
         <Title>Queue</Title>
-        {data !== null && <p class="muted">{fullness(data)}</p>}
+        {data !== null && <p class="muted">{usage(data)}</p>}
       </div>
       <Problem error={problem} />
-      {data !== null && problem === null && <Line queue={data} />}
+      {data !== null && problem === null && <QueueTable queue={data} />}
       {data !== null && <Pages queue={data} after={after} />}
     </main>
   )
 }
 
-function Line({ queue }: { queue: Queue }) {
-  if (queue.data.length === 0) return <p class="empty">No job waits.</p>
+function QueueTable({ queue }: { queue: Queue }) {
+  if (queue.data.length === 0) return <p class="empty">No queued jobs.</p>
   const now = Date.now()
   return (
     <table class="queue folds">
       <thead>
         <tr>
-          <th class="number">Place</th>
+          <th class="number">Position</th>
           <th>Job</th>
-          <th>Waits for</th>
-          <th>Starts</th>
+          <th>Waiting for</th>
+          <th>Estimated start</th>
           <th class="number">Priority</th>
           <th>Owner</th>
           <th class="number">Submitted</th>
@@ -48,18 +48,18 @@ function Line({ queue }: { queue: Queue }) {
       </thead>
       <tbody>
         {queue.data.map((job) => (
-          <Place key={job.id} job={job} now={now} />
+          <QueueRow key={job.id} job={job} now={now} />
         ))}
       </tbody>
     </table>
   )
 }
 
-function Place({ job, now }: { job: Queued; now: number }) {
+function QueueRow({ job, now }: { job: Queued; now: number }) {
   const { estimated_start_at: start } = job
   return (
     <tr>
-      <td class="number" data-label="place">
+      <td class="number" data-label="position">
         {job.position}
       </td>
       <td class="name">
@@ -70,10 +70,10 @@ function Place({ job, now }: { job: Queued; now: number }) {
         </span>
       </td>
       <td class="why">
-        {words(job.why).map((part) => (isJob(part) ? <JobLink key={part} id={part} /> : part))}
+        {splitAtJobIds(job.why).map((part) => (isJobId(part) ? <JobLink key={part} id={part} /> : part))}
       </td>
-      <td data-label="starts">
-        {start == null ? 'not known' : <time dateTime={start} title={moment(start)}>{until(start, now)}</time>}
+      <td data-label="estimated start">
+        {start == null ? 'unknown' : <time dateTime={start} title={moment(start)}>{until(start, now)}</time>}
       </td>
       <td class="number" data-label="priority">
         {job.priority}
@@ -92,8 +92,8 @@ function Pages({ queue, after }: { queue: Queue; after: number }) {
   const last = queue.data.at(-1)
   return (
     <nav class="pages" aria-label="Pages">
-      {after > 0 && <a href={withParams({ after: '' })}>First</a>}
-      {queue.has_more && last && <a href={withParams({ after: String(last.position) })}>Further back</a>}
+      {after > 0 && <a href={withParams({ after: '' })}>First page</a>}
+      {queue.has_more && last && <a href={withParams({ after: String(last.position) })}>Next</a>}
     </nav>
   )
 }

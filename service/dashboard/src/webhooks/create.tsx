@@ -4,27 +4,28 @@ import { useRequest } from '../hooks/useRequest'
 import { shortEvent } from '../lib/webhooks'
 import { Problem } from '../parts/problem'
 
-/** Each event, and whether one is told of it unless one says otherwise: as in the API. */
+/** Each event, and whether it is selected by default: as in the API. */
 const EVENTS: Record<WebhookEvent, boolean> = {
   'fine_tuning.job.running': false,
   'fine_tuning.job.paused': false,
   'fine_tuning.job.succeeded': true,
   'fine_tuning.job.failed': true,
   'fine_tuning.job.cancelled': true,
+  'fine_tuning.job.warning': false,
 }
 const ALL = Object.keys(EVENTS) as WebhookEvent[]
 
-/** Have an address told; its secret is shown until one goes elsewhere. */
+/** Adds a webhook; its secret is shown until the view is left. */
 export function CreateWebhook({ created }: { created: () => void }) {
   const [url, setUrl] = useState('')
-  const [told, setTold] = useState(EVENTS)
+  const [selected, setSelected] = useState(EVENTS)
   const [secret, setSecret] = useState('')
   const { busy, problem, send } = useRequest()
   const submit = (event: SubmitEvent) => {
     event.preventDefault()
     void send('create', async () => {
-      const made = await createWebhook(url.trim(), ALL.filter((name) => told[name]))
-      setSecret(made.secret)
+      const webhook = await createWebhook(url.trim(), ALL.filter((name) => selected[name]))
+      setSecret(webhook.secret)
       setUrl('')
       created()
     })
@@ -44,7 +45,7 @@ export function CreateWebhook({ created }: { created: () => void }) {
         </label>
         {ALL.map((name) => (
           <label key={name}>
-            <input type="checkbox" checked={told[name]} onChange={() => setTold({ ...told, [name]: !told[name] })} />
+            <input type="checkbox" checked={selected[name]} onChange={() => setSelected({ ...selected, [name]: !selected[name] })} />
             {shortEvent(name)}
           </label>
         ))}
@@ -56,7 +57,7 @@ export function CreateWebhook({ created }: { created: () => void }) {
       <div role="status">
         {secret && (
           <p class="secret">
-            Its secret, shown this once; receivers verify messages with it: <code>{secret}</code>
+            Signing secret, shown only once. Receivers verify messages with it: <code>{secret}</code>
           </p>
         )}
       </div>

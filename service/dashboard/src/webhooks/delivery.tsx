@@ -1,9 +1,9 @@
-/** One message: what became of it and, opened, each attempt and what was sent. */
+/** One delivery: its result and, opened, each attempt and the message. */
 
 import { replace, route, withParams } from '../address'
 import type { Delivery } from '../api/webhooks'
 import { ago, moment } from '../lib/format'
-import { fate, outcome, took, unrecorded } from '../lib/webhooks'
+import { attemptResult, deliveryResult, responseTime, unrecorded } from '../lib/webhooks'
 import { JobLink } from '../parts/job-link'
 
 const COLUMNS = 5
@@ -11,10 +11,10 @@ const COLUMNS = 5
 interface Props {
   delivery: Delivery
   now: number
-  again: () => void
+  resend: () => void
 }
 
-export function DeliveryRows({ delivery, now, again }: Props) {
+export function DeliveryRows({ delivery, now, resend }: Props) {
   const { id, type, created_at: created } = delivery
   const open = route.value.params.delivery === id
   return (
@@ -33,15 +33,15 @@ export function DeliveryRows({ delivery, now, again }: Props) {
           <span class="note id">{id}</span>
         </td>
         <td>{delivery.job_id && <JobLink id={delivery.job_id} />}</td>
-        <td class={`why ${delivery.status}`}>{fate(delivery, now)}</td>
+        <td class={`why ${delivery.status}`}>{deliveryResult(delivery, now)}</td>
         <td class="number">
           <time dateTime={created} title={moment(created)}>
             {ago(created, now)}
           </time>
         </td>
         <td class="number">
-          <button type="button" aria-label={`Send again ${type} ${id}`} onClick={again}>
-            Send again
+          <button type="button" aria-label={`Resend ${type} ${id}`} onClick={resend}>
+            Resend
           </button>
         </td>
       </tr>
@@ -59,7 +59,7 @@ export function DeliveryRows({ delivery, now, again }: Props) {
 }
 
 function Attempts({ delivery }: { delivery: Delivery }) {
-  const lacking = unrecorded(delivery)
+  const missing = unrecorded(delivery)
   return (
     <>
       {delivery.attempt_log.length > 0 && (
@@ -67,30 +67,30 @@ function Attempts({ delivery }: { delivery: Delivery }) {
           <thead>
             <tr>
               <th class="number">Attempt</th>
-              <th>Begun</th>
-              <th class="number">Took</th>
-              <th>Answer</th>
+              <th>Started</th>
+              <th class="number">Duration</th>
+              <th>Result</th>
             </tr>
           </thead>
           <tbody>
-            {delivery.attempt_log.map((one) => (
-              <tr key={one.attempt}>
+            {delivery.attempt_log.map((attempt) => (
+              <tr key={attempt.attempt}>
                 <td class="number" data-label="attempt">
-                  {one.attempt}
+                  {attempt.attempt}
                 </td>
                 <td>
-                  <time dateTime={one.at}>{moment(one.at)}</time>
+                  <time dateTime={attempt.at}>{moment(attempt.at)}</time>
                 </td>
-                <td class="number" data-label="took">
-                  {took(one.seconds)}
+                <td class="number" data-label="duration">
+                  {responseTime(attempt.seconds)}
                 </td>
-                <td class={`why ${one.error === null ? 'delivered' : 'failed'}`}>{outcome(one)}</td>
+                <td class={`why ${attempt.error === null ? 'delivered' : 'failed'}`}>{attemptResult(attempt)}</td>
               </tr>
             ))}
           </tbody>
         </table>
       )}
-      {lacking && <p class="muted">{lacking}</p>}
+      {missing && <p class="muted">{missing}</p>}
     </>
   )
 }

@@ -1,4 +1,4 @@
-/** Addresses that hear of one's jobs. */
+/** Webhooks: URLs to which Hone posts job events. */
 
 import { useState } from 'preact/hooks'
 import { deleteWebhook, listWebhooks, setEnabled, type Webhook } from '../api/webhooks'
@@ -24,22 +24,22 @@ export function WebhookList() {
       </div>
       <CreateWebhook created={refresh} />
       <Problem error={problem} />
-      {data?.length === 0 && <p class="empty">No address is told of your jobs yet.</p>}
-      {data !== null && data.length > 0 && <Found webhooks={data} changed={refresh} />}
+      {data?.length === 0 && <p class="empty">No webhooks yet. Hone posts job events to each URL that you add here.</p>}
+      {data !== null && data.length > 0 && <WebhookTable webhooks={data} changed={refresh} />}
     </main>
   )
 }
 
-function Found({ webhooks, changed }: { webhooks: Webhook[]; changed: () => void }) {
+function WebhookTable({ webhooks, changed }: { webhooks: Webhook[]; changed: () => void }) {
   return (
     <table class="folds">
       <thead>
         <tr>
-          <th>Address</th>
-          <th>Told of</th>
-          <th>Standing</th>
+          <th>URL</th>
+          <th>Events</th>
+          <th>Status</th>
           <th>
-            <span class="hidden">Change</span>
+            <span class="hidden">Actions</span>
           </th>
         </tr>
       </thead>
@@ -71,7 +71,7 @@ function Row({ webhook, changed }: RowProps) {
         <a href={href(['webhooks', id])}>{url}</a>
         <span class="note">{webhook.owner}</span>
       </td>
-      <td data-label="told of">{webhook.events.map(shortEvent).join(', ')}</td>
+      <td data-label="events">{webhook.events.map(shortEvent).join(', ')}</td>
       <td>
         <span class={`badge ${enabled ? 'alive' : ''}`}>{enabled ? 'enabled' : 'disabled'}</span>
       </td>
@@ -109,11 +109,11 @@ function DeleteDialog({ webhook, close, deleted }: DeleteProps) {
   }
   return (
     <Dialog title="Delete this webhook?" close={close}>
-      <p>{webhook.url} is told of nothing more. Its log goes too, and what was still to be sent.</p>
+      <p>Hone stops posting to {webhook.url}. Its delivery log and its pending deliveries are deleted.</p>
       <Problem error={problem} />
       <div class="buttons">
         <button type="button" onClick={close}>
-          Keep it
+          Keep the webhook
         </button>
         <button type="button" class="danger" disabled={busy !== ''} onClick={() => void confirm()}>
           Delete the webhook

@@ -1,4 +1,4 @@
-/** What was sent to a webhook, or is to be. */
+/** The deliveries of a webhook, sent and pending. */
 
 import { route, withParams } from '../address'
 import { listDeliveries, redeliver, testWebhook, type Delivery } from '../api/webhooks'
@@ -28,13 +28,13 @@ export function WebhookLog({ id }: { id: string }) {
       <div class="heading">
         <Title>Deliveries</Title>
         <button type="button" aria-disabled={asked.busy !== ''} onClick={() => void send(() => testWebhook(id))}>
-          Send a test
+          Send test message
         </button>
       </div>
       <Problem error={asked.problem ?? problem} />
-      {data?.deliveries.length === 0 && <p class="empty">Nothing was sent yet.</p>}
+      {data?.deliveries.length === 0 && <p class="empty">No deliveries yet.</p>}
       {data !== null && data.deliveries.length > 0 && (
-        <Found deliveries={data.deliveries} again={(delivery) => void send(() => redeliver(delivery))} />
+        <DeliveryTable deliveries={data.deliveries} resend={(delivery) => void send(() => redeliver(delivery))} />
       )}
       <nav class="pages" aria-label="Pages">
         {after && <a href={withParams({ after: '', delivery: '' })}>Newest</a>}
@@ -44,12 +44,12 @@ export function WebhookLog({ id }: { id: string }) {
   )
 }
 
-interface FoundProps {
+interface TableProps {
   deliveries: Delivery[]
-  again: (delivery: Delivery) => void
+  resend: (delivery: Delivery) => void
 }
 
-function Found({ deliveries, again }: FoundProps) {
+function DeliveryTable({ deliveries, resend }: TableProps) {
   const now = Date.now()
   return (
     <table class="folds">
@@ -57,16 +57,16 @@ function Found({ deliveries, again }: FoundProps) {
         <tr>
           <th>Message</th>
           <th>Job</th>
-          <th>What became of it</th>
+          <th>Result</th>
           <th class="number">Age</th>
           <th>
-            <span class="hidden">Send again</span>
+            <span class="hidden">Resend</span>
           </th>
         </tr>
       </thead>
       <tbody>
         {deliveries.map((delivery) => (
-          <DeliveryRows key={delivery.id} delivery={delivery} now={now} again={() => again(delivery)} />
+          <DeliveryRows key={delivery.id} delivery={delivery} now={now} resend={() => resend(delivery)} />
         ))}
       </tbody>
     </table>

@@ -1,4 +1,4 @@
-/** Who works for the service: machine, devices, versions, jobs; and drains. */
+/** Workers: machine, devices, versions, jobs; and drains. */
 
 import { role } from '../api/session'
 import { listWorkers, setDraining, type Worker } from '../api/workers'
@@ -6,7 +6,7 @@ import { usePoll } from '../hooks/usePoll'
 import { useRequest } from '../hooks/useRequest'
 import { useTitle } from '../hooks/useTitle'
 import { ago, bytes, moment } from '../lib/format'
-import { devices, standing, versions } from '../lib/workers'
+import { devices, versions, workerStatus } from '../lib/workers'
 import { JobLink } from '../parts/job-link'
 import { Problem } from '../parts/problem'
 import { Title } from '../parts/title'
@@ -22,24 +22,24 @@ export function WorkerList() {
         <Title>Workers</Title>
       </div>
       <Problem error={problem} />
-      {data !== null && problem === null && <Found workers={data} changed={refresh} />}
+      {data !== null && problem === null && <WorkerTable workers={data} changed={refresh} />}
     </main>
   )
 }
 
-function Found({ workers, changed }: { workers: Worker[]; changed: () => void }) {
-  if (workers.length === 0) return <p class="empty">No worker has reported lately: queued jobs wait until one does.</p>
+function WorkerTable({ workers, changed }: { workers: Worker[]; changed: () => void }) {
+  if (workers.length === 0) return <p class="empty">No workers. Queued jobs start when a worker is running.</p>
   const now = Date.now()
   return (
     <table class="workers folds">
       <thead>
         <tr>
           <th>Worker</th>
-          <th>Standing</th>
+          <th>Status</th>
           <th>Devices</th>
           <th>Jobs</th>
           <th>Versions</th>
-          <th class="number">Last beat</th>
+          <th class="number">Last seen</th>
           <th>
             <span class="hidden">Drain</span>
           </th>
@@ -68,11 +68,11 @@ function Row({ worker, now, changed }: RowProps) {
         <span class="note">process {worker.pid}</span>
       </td>
       <td>
-        <span class={`badge ${standing(worker)}`}>{standing(worker)}</span>
+        <span class={`badge ${workerStatus(worker)}`}>{workerStatus(worker)}</span>
       </td>
       <td data-label="devices">
         {devices(worker).map((device) => (
-          <span key={device} class="line">
+          <span key={device} class="entry">
             {device}
           </span>
         ))}
@@ -82,7 +82,7 @@ function Row({ worker, now, changed }: RowProps) {
         <Jobs worker={worker} now={now} />
       </td>
       <td class="versions">{versions(worker)}</td>
-      <td class="number" data-label="last beat">
+      <td class="number" data-label="last seen">
         <time dateTime={worker.beat_at} title={moment(worker.beat_at)}>
           {ago(worker.beat_at, now)}
         </time>
@@ -98,12 +98,12 @@ function Jobs({ worker: { alive, slots, jobs }, now }: { worker: Worker; now: nu
   return (
     <>
       {jobs.map(({ id, attempt, since }) => (
-        <span key={id} class="line">
+        <span key={id} class="entry">
           <JobLink id={id} />
           <span class="note">
             attempt {attempt}
             {since !== null && `, started ${ago(since, now)}`}
-            {!alive && ', when it fell silent'}
+            {!alive && ', when the worker died'}
           </span>
         </span>
       ))}
@@ -116,7 +116,7 @@ function Jobs({ worker: { alive, slots, jobs }, now }: { worker: Worker; now: nu
   )
 }
 
-/** For admins. Of a key that was typed the page does not know: then the server says no. */
+/** For admins. The role of a key that was typed is unknown here: then the server refuses. */
 function Drain({ worker, changed }: { worker: Worker; changed: () => void }) {
   const { busy, problem, send } = useRequest()
   if (!worker.alive || (role.value !== null && role.value !== 'admin')) return null
@@ -130,7 +130,7 @@ function Drain({ worker, changed }: { worker: Worker; changed: () => void }) {
         type="button"
         aria-disabled={busy !== ''}
         aria-label={`${draining ? 'Undrain' : 'Drain'} ${worker.host}, process ${worker.pid}`}
-        title={draining ? 'let it claim jobs again' : 'it finishes what it runs and claims nothing more'}
+        title={draining ? 'lets the worker claim jobs again' : 'the worker finishes its jobs and claims no new ones'}
         onClick={() => void ask()}
       >
         {draining ? 'Undrain' : 'Drain'}

@@ -1,0 +1,5 @@
+"""`python -m hone.cli`: the same as `hone`."""
+
+from hone.cli import app
+
+app(prog_name="hone")

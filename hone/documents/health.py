@@ -1,0 +1,16 @@
+"""Readiness."""
+
+from typing import Literal
+
+from pydantic import BaseModel, Field
+
+
+class Readiness(BaseModel):
+    """Whether the servers that the API needs answer."""
+
+    status: Literal["ready", "degraded", "unavailable"]
+    database: bool
+    broker: bool
+    dispatcher: bool = Field(description="a dispatcher leads, and its last round of duties succeeded")
+    workers: int = Field(description="workers with a recent heartbeat")
+    oldest_queued_seconds: float | None

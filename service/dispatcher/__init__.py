@@ -1,0 +1,1 @@
+"""What must happen without any request: doorbells, recovery of lost jobs, webhooks, retention, garbage."""

@@ -1,0 +1,34 @@
+"""Sends doorbells, the messages of the outbox, to the workers through Celery."""
+
+from celery import Celery
+
+from service.failpoints import failpoint
+from service.persistence import outbox, workers
+from service.persistence.database import Database
+
+
+class Doorbells:
+    """A duty of the dispatcher."""
+
+    def __init__(self, database: Database, celery: Celery) -> None:
+        self._database = database
+        self._celery = celery
+
+    def send(self) -> None:
+        """Outbox to broker. A message may be sent twice: the rows are deleted after the broker took it.
+
+        All doorbells mean the same, so one for each worker is enough, however many jobs were submitted; more would
+        queue up in the broker for workers that start later.
+        """
+        with self._database.transaction() as session:
+            messages = outbox.take(session)
+            doorbells = messages[: max(1, len(workers.alive(session)))] if messages else []
+            for doorbell in doorbells:
+                failpoint("outbox.taken")
+                self._celery.send_task(doorbell.topic, kwargs=doorbell.payload, retry=False, ignore_result=True)
+                failpoint("outbox.sent")
+            outbox.sent(session, messages)
+            if messages:
+                failpoint("outbox.deleted")
+        if messages:
+            failpoint("outbox.committed")

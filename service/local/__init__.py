@@ -1,0 +1,1 @@
+"""`hone up`: every part of the service in one supervised tree on one machine."""

@@ -1,0 +1,1 @@
+"""Redis: Celery's doorbells and wake-ups. It may vanish at any time."""

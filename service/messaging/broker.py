@@ -1,0 +1,32 @@
+"""The Celery application: how a doorbell gets from the dispatcher to a worker. A message carries no truth."""
+
+from celery import Celery
+
+QUEUE = "hone"
+
+
+def celery(redis_url: str) -> Celery:
+    """An application on a Redis broker, without results: the row is the result."""
+    app = Celery("hone", broker=_broker_url(redis_url), set_as_current=False)
+    app.conf.update(
+        task_default_queue=QUEUE,
+        task_ignore_result=True,
+        task_serializer="json",
+        accept_content=["json"],
+        task_acks_late=False,  # a lost doorbell does no harm: workers also poll
+        worker_prefetch_multiplier=1,
+        worker_disable_prefetch=True,
+        broker_connection_retry_on_startup=True,
+        broker_connection_max_retries=None,
+        broker_transport_options={"socket_connect_timeout": 2, "socket_timeout": 30, "retry_on_timeout": True},
+        worker_hijack_root_logger=False,
+        worker_redirect_stdouts=False,  # it would make a log line of every line of a traceback
+        worker_send_task_events=False,
+    )
+    return app
+
+
+def _broker_url(redis_url: str) -> str:
+    """redis-py writes a socket as `unix:///path`, kombu as `redis+socket:///path`."""
+    scheme, separator, rest = redis_url.partition("://")
+    return f"redis+socket{separator}{rest}" if scheme == "unix" else redis_url

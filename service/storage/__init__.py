@@ -1,0 +1,1 @@
+"""Files and checkpoints, in a directory or behind an fsspec URL."""

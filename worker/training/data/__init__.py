@@ -1,0 +1,1 @@
+"""Rows of datasets, and their token ids with loss masks."""

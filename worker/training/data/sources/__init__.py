@@ -1,0 +1,1 @@
+"""One function for each source of a dataset, found by its decorator."""

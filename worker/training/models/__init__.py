@@ -1,0 +1,1 @@
+"""Models: policies, adapters, the output projection in tiles, log-probabilities."""

@@ -1,0 +1,1 @@
+"""What an algorithm is given: its spec, its models and its data."""

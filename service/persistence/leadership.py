@@ -1,6 +1,7 @@
 """Leader election: of several processes the one acts whose session holds an advisory lock of the database."""
 
 import threading
+from contextlib import suppress
 
 from sqlalchemy import Connection, NullPool, create_engine, text
 from sqlalchemy.exc import DBAPIError
@@ -96,7 +97,9 @@ class Leadership:
     def close(self) -> None:
         """Release the lock, so that another process can lead."""
         with self._asking:
+            connection, self._connection = self._connection, None
             self._leads = self._healthy = False
-            if self._connection is not None:
-                self._connection.close()
-                self._connection = None
+            if connection is not None:
+                # PostgreSQL frees the locks of a closed session only when its process has ended, which takes a moment.
+                with suppress(DBAPIError), connection:
+                    connection.execute(text("SELECT pg_advisory_unlock_all()"))

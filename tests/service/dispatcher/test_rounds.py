@@ -131,6 +131,14 @@ def test_one_of_two_leads_and_the_other_follows_when_it_leaves(two: tuple[Leader
     assert not first()
 
 
+def test_the_lead_is_free_as_soon_as_its_holder_has_closed(two: tuple[Leadership, Leadership]) -> None:
+    first, second = two
+    for _ in range(100):
+        assert first() and not second()
+        first.close()
+        first, second = second, first
+
+
 def test_a_leader_whose_connection_ends_stops_before_it_acts_again(
     two: tuple[Leadership, Leadership], database: Database
 ) -> None:

@@ -2,7 +2,7 @@
 
     python benchmarks/submit_latency.py [RUNS]
 
-The limit is 5 s for now. Beside it stands the same without a waiting (spare) trainer: what importing torch costs.
+The limit is 5 s for now. Beside it stands the same without a fork server: what importing torch costs.
 """
 
 import os
@@ -51,7 +51,7 @@ def main() -> None:
         seconds = measure(runs)
         median = statistics.median(seconds)
         spread = f"min {min(seconds):.2f}, max {max(seconds):.2f}"
-        label = "a spare trainer waits" if spare == "true" else "no spare trainer"
+        label = "trainers are forked" if spare == "true" else "trainers are executed"
         print(f"{label:24} median {median:.2f} s ({spread}, {runs} runs) = {median / LIMIT_SECONDS:.2f} x the limit")
 
 

@@ -65,7 +65,9 @@ class Settings(BaseSettings):
         default_factory=list, alias="HONE_WORKER_GPUS", description="GPUs that this worker may use, e.g. 0,1"
     )
     spare_trainer: bool = Field(
-        True, alias="HONE_SPARE_TRAINER", description="keep a started trainer waiting, so that jobs start at once"
+        True,
+        alias="HONE_SPARE_TRAINER",
+        description="keep a process that has imported torch, so that jobs start at once",
     )
     webhook_allow_private: bool = Field(
         False,

@@ -198,7 +198,7 @@ class Server:
 
     def trainers(self) -> list[int]:
         """The processes that train or wait to train; first the one that has used the most processor time."""
-        return sorted(procs.of_service(self.data_dir, "worker.trainer"), key=procs.ticks, reverse=True)
+        return sorted(procs.trainers(self.data_dir), key=procs.ticks, reverse=True)
 
     @contextmanager
     def frozen(self, job_id: str, step: int = 2) -> Iterator[int]:

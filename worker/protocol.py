@@ -38,6 +38,28 @@ class Assignment(Message):
     """Indices of the GPUs that this job may use; none means the CPU."""
 
 
+FILES_OF_TRAINER = 4
+"""Descriptors that go with a ForkRequest: stdin, stdout, stderr, and the pipe for events."""
+
+
+class ForkRequest(Message):
+    """From a worker to its fork server, one datagram each: fork a trainer, or release it."""
+
+    number: int
+    """The worker's own, counted up."""
+    release: bool = False
+    """Kill what is left of the trainer's process group, and forget it."""
+
+
+class ForkReply(Message):
+    """A trainer was forked, or has ended."""
+
+    number: int
+    pid: int
+    status: int | None = None
+    """Its exit status, or -N if signal N ended it, as in `subprocess`."""
+
+
 Stop = Literal["cancel", "pause"]
 """How a trainer stops at the end of its step: for good, or after a checkpoint from which the job continues later."""
 

@@ -21,6 +21,7 @@ from worker import host
 from worker.assignment import prepare
 from worker.attempt import Attempt, Claim
 from worker.capacity import Capacity, Device
+from worker.fork_server import FORKS, ForkServer
 from worker.reporter import Reporter
 from worker.scratch import Scratch, sweep
 from worker.supervisor import Timeouts, supervise
@@ -43,6 +44,7 @@ class WorkerRuntime:
         self._lock = threading.Lock()
         self._capacity = _capacity(config.worker_gpus)
         self._spare: TrainerProcess | None = None
+        self._fork_server: ForkServer | None = None
         self._stopping = threading.Event()
         self._wakeup = threading.Event()
         self._timeouts = Timeouts(config.grace_seconds, config.silence_seconds)
@@ -56,7 +58,7 @@ class WorkerRuntime:
     def open(self) -> None:
         """Start to look for jobs and to send heartbeats."""
         sweep(self._config.data_dir)
-        self._prepare_spare()
+        self._import_ahead()
         for thread in self._threads:
             thread.start()
 
@@ -66,13 +68,15 @@ class WorkerRuntime:
         self._wakeup.set()
 
     def close(self) -> None:
-        """Wait for the supervisors, end the spare trainer, remove the worker's row."""
+        """Wait for the supervisors, end what waits with torch imported, remove the worker's row."""
         self.stop()
         for thread in [*self._threads, *self._jobs]:
             if thread.is_alive():
                 thread.join()
         if self._spare is not None:
             self._spare.kill()
+        if self._fork_server is not None:
+            self._fork_server.close()
         try:
             with self._database.transaction() as session:
                 workers.remove(session, self._id)
@@ -147,9 +151,9 @@ class WorkerRuntime:
             assignment = prepare(attempt, self._config.model_roots, reporter.end_unless_running)
             if assignment is None:
                 return
-            with self._take_trainer() as trainer:
+            with self._start_trainer() as trainer:
                 failpoint("trainer.spawned")
-                supervise(trainer, assignment, reporter, self._timeouts, near_end=self._prepare_spare)
+                supervise(trainer, assignment, reporter, self._timeouts, near_end=self._import_ahead)
         except LeaseLost as error:
             log.warning("stopped: this attempt no longer holds the job", job=claim.job_id, error=str(error))
         except Unavailable as error:
@@ -160,7 +164,7 @@ class WorkerRuntime:
         finally:
             scratch.close()
             sweep(self._config.data_dir)
-            self._prepare_spare()
+            self._import_ahead()
 
     def _report_lost(self, reporter: Reporter, reason: str) -> None:
         try:
@@ -168,18 +172,26 @@ class WorkerRuntime:
         except (HoneError, LeaseLost) as error:
             log.error("could not be reported; the lease will run out", error=str(error))
 
-    def _take_trainer(self) -> TrainerProcess:
+    def _start_trainer(self) -> TrainerProcess:
         with self._lock:
+            if self._fork_server is not None and not self._fork_server.ended:
+                return TrainerProcess(self._fork_server)
             spare, self._spare = self._spare, None
         if spare is not None and spare.alive:
             return spare
         return TrainerProcess()
 
-    def _prepare_spare(self) -> None:
-        """A trainer that has already imported torch waits for the next job, so that it starts at once."""
+    def _import_ahead(self) -> None:
+        """A process that has already imported torch waits for jobs, so that they start at once: it forks a trainer for
+        each, or is itself the next one where trainers use devices, whose libraries do not survive a fork.
+        """
         with self._lock:
-            wanted = self._config.spare_trainer and not self._stopping.is_set()
-            if wanted and (self._spare is None or not self._spare.alive):
+            if not self._config.spare_trainer or self._stopping.is_set():
+                return
+            if FORKS and not self._config.worker_gpus:
+                if self._fork_server is None or self._fork_server.ended:
+                    self._fork_server = ForkServer()
+            elif self._spare is None or not self._spare.alive:
                 self._spare = TrainerProcess()
 
     def _poll(self) -> None:

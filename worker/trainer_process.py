@@ -7,12 +7,13 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from types import TracebackType
-from typing import IO, Self
+from typing import Self
 
+from worker.fork_server import ForkedTrainer, ForkServer
 from worker.protocol import Alive, Assignment, Command, Event, Message, Stop, decode, encode
 
 GRACE_SECONDS = 5.0
@@ -32,33 +33,59 @@ TrainerOutput = Event | LogLine
 """What the supervisor reads from a trainer."""
 
 
-class TrainerProcess:
-    """`python -m worker.trainer`, started before there is work for it: importing torch takes seconds."""
+class ExecutedTrainer(subprocess.Popen[bytes]):
+    """`python -m worker.trainer`, with stdin, stdout, stderr and a pipe for its events."""
 
-    def __init__(self) -> None:
-        reading, writing = os.pipe()
+    def __init__(self, files: Sequence[int]) -> None:
+        stdin, stdout, stderr, events = files
+        super().__init__(
+            [sys.executable, "-m", "worker.trainer", "--events-fd", str(events)],
+            stdin=stdin,
+            stdout=stdout,
+            stderr=stderr,
+            pass_fds=[events],
+            start_new_session=True,  # a process group of its own: a terminal's Ctrl-C reaches only the worker
+        )
+
+    def kill_group(self) -> None:
+        """End it with all that it started."""
+        if self.poll() is None:
+            os.killpg(self.pid, signal.SIGKILL)
+        self.wait()
+
+
+class TrainerProcess:
+    """A process that trains one job: forked from one that has imported torch, or executed, which takes the seconds of
+    the import; it is then started before there is work for it.
+    """
+
+    def __init__(self, server: ForkServer | None = None) -> None:
+        theirs, ours = [], []
         try:
-            self._process = subprocess.Popen(
-                [sys.executable, "-m", "worker.trainer", "--events-fd", str(writing)],
-                stdin=subprocess.PIPE,
-                stdout=subprocess.PIPE,
-                stderr=subprocess.PIPE,
-                pass_fds=[writing],
-                start_new_session=True,  # a process group of its own: a terminal's Ctrl-C reaches only the worker
+            for reads in (True, False, False, False):  # stdin, stdout, stderr, events
+                reading, writing = os.pipe()
+                theirs.append(reading if reads else writing)
+                ours.append(writing if reads else reading)
+            self._process: ExecutedTrainer | ForkedTrainer = (
+                ExecutedTrainer(theirs) if server is None else server.fork(theirs)
             )
         except OSError:
-            os.close(reading)
+            for descriptor in ours:
+                os.close(descriptor)
             raise
         finally:
-            os.close(writing)
+            for descriptor in theirs:
+                os.close(descriptor)
+        stdin, stdout, stderr, events = ours
+        self._stdin = os.fdopen(stdin, "wb")
         self._outputs: queue.SimpleQueue[TrainerOutput | None] = queue.SimpleQueue()
         """With a None for each pipe that was closed."""
         self._last_output_at = time.monotonic()
         self._open_pipes = 3
         self._readers = [
-            self._start_reader(os.fdopen(reading, "rb"), decode),
-            self._start_reader(self._process.stdout, lambda line: _log_line("stdout", line)),
-            self._start_reader(self._process.stderr, lambda line: _log_line("stderr", line)),
+            self._start_reader(events, decode),
+            self._start_reader(stdout, lambda line: _log_line("stdout", line)),
+            self._start_reader(stderr, lambda line: _log_line("stderr", line)),
         ]
 
     @property
@@ -105,21 +132,21 @@ class TrainerProcess:
 
     def exit_reason(self) -> str:
         """How the process ended, as a sentence."""
-        code = self._process.wait(GRACE_SECONDS)
+        try:
+            code = self._process.wait(GRACE_SECONDS)
+        except subprocess.TimeoutExpired:
+            return "the trainer closed its pipes before it was done"
         if code < 0:
             return f"the trainer was killed by {signal.Signals(-code).name}"
         return f"the trainer exited with status {code} before it was done"
 
     def kill(self) -> None:
         """Kill the whole process group."""
-        if self.alive:
-            os.killpg(self._process.pid, signal.SIGKILL)
-        self._process.wait()
+        self._process.kill_group()
         for reader in self._readers:
             reader.join(GRACE_SECONDS)
-        if self._process.stdin:
-            with suppress(BrokenPipeError):  # it died before it read all that was sent
-                self._process.stdin.close()
+        with suppress(BrokenPipeError):  # it died before it read all that was sent
+            self._stdin.close()
 
     def __enter__(self) -> Self:
         return self
@@ -130,20 +157,16 @@ class TrainerProcess:
         self.kill()
 
     def _send(self, message: Message) -> None:
-        stdin = self._process.stdin
-        assert stdin is not None
         try:
-            stdin.write(encode(message).encode())
-            stdin.flush()
+            self._stdin.write(encode(message).encode())
+            self._stdin.flush()
         except BrokenPipeError:
             return  # it died: `read` returns None, and `exit_reason` says why
 
-    def _start_reader(self, pipe: IO[bytes] | None, parse: Callable[[bytes], TrainerOutput]) -> threading.Thread:
-        assert pipe is not None
-
+    def _start_reader(self, descriptor: int, parse: Callable[[bytes], TrainerOutput]) -> threading.Thread:
         def run() -> None:
             try:
-                with pipe:
+                with os.fdopen(descriptor, "rb") as pipe:
                     for line in pipe:
                         self._last_output_at = time.monotonic()
                         output = parse(line)

@@ -112,9 +112,9 @@ def orphan_files(database: Database, data: Path, storage: Path) -> list[str]:
 
 def orphan_processes(data: Path, workers: list[int]) -> list[str]:
     """Trainers whose worker is not there, and reward processes without a trainer."""
-    trainers = procs.of_service(data, "-m worker.trainer")
+    trainers = procs.of_service(data, "-m worker.trainer")  # and the process that forks them
     rewards = procs.of_service(data, "rewards.server")
-    wrong = [f"orphan trainer {pid}" for pid in trainers if procs.parent(pid) not in workers]
+    wrong = [f"orphan trainer {pid}" for pid in trainers if procs.parent(pid) not in (*workers, *trainers)]
     return wrong + [f"orphan reward process {pid}" for pid in rewards if procs.parent(pid) not in trainers]
 
 

@@ -16,6 +16,16 @@ def of_service(data_dir: Path, words: str) -> list[int]:
     return found
 
 
+def trainers(data_dir: Path) -> list[int]:
+    """Those that a service has, of jobs and spare; each leads a process group. Without the process that forks them."""
+    return [pid for pid in of_service(data_dir, "-m worker.trainer") if _status(pid)[2:3] == [str(pid)]]
+
+
+def running(pid: int) -> bool:
+    """Whether it is there, and not only waits for its parent to read its status."""
+    return _status(pid)[:1] not in ([], ["Z"], ["X"])
+
+
 def parent(pid: int) -> int:
     """0 when it is gone."""
     fields = _status(pid)

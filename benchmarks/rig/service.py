@@ -181,7 +181,7 @@ class Service:
 
     def trainers(self) -> list[int]:
         """Of all workers."""
-        return procs.of_service(self.data, "-m worker.trainer")
+        return procs.trainers(self.data)
 
     def flush_redis(self) -> None:
         """Empty its memory."""

@@ -13,6 +13,7 @@ from typing import Any
 
 import httpx2
 import pytest
+from rig import procs
 
 from hone.documents.status import JobStatus
 from service import commands
@@ -83,6 +84,15 @@ def test_a_killed_trainer_comes_back_without_gaps_or_duplicates(server: Any) -> 
     with server.client() as http:
         events = http.get(f"/v1/jobs/{job_id}/events", params={"kind": "status", "limit": 1000}).json()["data"]
     assert "killed by SIGKILL" in next(event["data"]["reason"] for event in events if "reason" in event["data"])
+
+
+def test_a_killed_fork_server_takes_its_trainer_along_and_the_job_comes_back(server: Any) -> None:
+    job_id = long_job(server)
+    with server.frozen(job_id, step=11):
+        of_service = set(procs.of_service(server.data_dir, "--fork-server-fd"))
+        (fork_server,) = of_service - set(procs.trainers(server.data_dir))
+        os.kill(fork_server, signal.SIGKILL)
+    check_it_came_back(server, job_id)
 
 
 def test_a_killed_worker_takes_its_trainer_along_and_the_job_comes_back(server: Any) -> None:

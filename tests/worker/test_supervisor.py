@@ -21,6 +21,7 @@ from service.persistence.tables import Job
 from service.storage.store import Storage
 from worker.assignment import prepare
 from worker.attempt import Attempt, Claim
+from worker.fork_server import ForkServer
 from worker.reporter import Reporter
 from worker.scratch import Scratch
 from worker.supervisor import Timeouts, supervise
@@ -69,9 +70,16 @@ class Run:
         return self.job()
 
 
+@pytest.fixture(scope="module")
+def fork_server() -> Iterator[ForkServer]:
+    server = ForkServer()
+    yield server
+    server.close()
+
+
 @pytest.fixture
 def start(
-    database: Database, spec: Make, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    database: Database, spec: Make, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, fork_server: ForkServer
 ) -> Iterator[Callable[..., Run]]:
     storage = Storage(str(tmp_path / "storage"), tmp_path / "cache")
     trainers: list[TrainerProcess] = []
@@ -91,7 +99,9 @@ def start(
         attempt = Attempt(claim, database, storage, scratch, 30, stopping)
         reporter, assignment = Reporter(attempt), prepare(attempt, [])
         assert assignment is not None
-        trainer, asked = TrainerProcess(), threading.Event()
+        # The server was started without failpoints. So the trainers of some tests are executed, to the same effect.
+        trainer = TrainerProcess(None if "HONE_FAILPOINTS" in os.environ else fork_server)
+        asked = threading.Event()
         monkeypatch.setattr(trainer, "request_stop", after(trainer.request_stop, asked.set))
         trainers.append(trainer)
         arguments = (trainer, assignment, reporter, timeouts, lambda: None)
@@ -194,8 +204,11 @@ def test_a_frozen_trainer_is_killed_and_its_job_runs_again(start: Callable[..., 
     assert (job.status, job.restarts) == (JobStatus.QUEUED, 1) and not run.trainer.alive
 
 
-def test_a_trainer_that_dies_while_it_is_told_something_is_tidied_up_all_the_same() -> None:
-    with TrainerProcess() as trainer:
+@pytest.mark.parametrize("forked", [True, False])
+def test_a_trainer_that_dies_while_it_is_told_something_is_tidied_up_all_the_same(
+    forked: bool, fork_server: ForkServer
+) -> None:
+    with TrainerProcess(fork_server if forked else None) as trainer:
         os.kill(trainer.pid, signal.SIGKILL)
         while trainer.alive:
             time.sleep(0.01)

@@ -1,14 +1,18 @@
 """The trainer process: `python -m worker.trainer --events-fd N`. It trains one job, then ends.
 
-It imports torch before it knows its job, so that a spare trainer starts without delay; then it reads an Assignment from
+It imports torch before it knows its job, so that a spare trainer starts without delay, or forks one for each job
+(`--fork-server-fd N`: `worker/trainer/forkserver.py`); then it reads an Assignment from
 stdin, trains, and writes events, one JSON document per line, to the descriptor. Later lines on stdin are Commands. The
 end of stdin means that the supervisor is gone: the process ends at once. What it prints becomes the job's log.
 """
 
 import argparse
 import errno
+import gc
 import logging
 import os
+import signal
+import socket
 import sys
 import threading
 import traceback
@@ -26,6 +30,7 @@ from transformers.models.llama import modeling_llama as _warm  # noqa: F401
 from hone.errors import Invalid
 from service.threads import LoopThread
 from worker.protocol import Alive, Assignment, Command, Event, Failed, Finished, Started, Step, Stop, Stopped, encode
+from worker.trainer.forkserver import ForkServer
 from worker.training import loop
 from worker.training.out_of_memory import is_out_of_memory
 
@@ -135,15 +140,12 @@ def _send_heartbeats(send: Callable[[Event], None], over: threading.Event) -> No
         send(Alive())
 
 
-def main() -> int:
-    """0 once a last event (finished, stopped or failed) is written, or when there is nothing to do."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--events-fd", type=int, required=True, help="an open descriptor to write events to")
-    descriptor = parser.parse_args().events_fd
+def run(descriptor: int) -> int:
+    """Train the job that stdin names and write its events to the descriptor.
+
+    0 once a last event (finished, stopped or failed) is written, or when there is nothing to do.
+    """
     os.set_inheritable(descriptor, False)  # reward processes must not hold the pipe open
-    logging.basicConfig(stream=sys.stdout, level=logging.INFO, format="%(asctime)s %(message)s", datefmt="%H:%M:%S")
-    transformers.utils.logging.disable_progress_bar()  # type: ignore[no-untyped-call]
-    transformers.utils.logging.set_verbosity_error()  # type: ignore[no-untyped-call]
     inbox = Inbox(sys.stdin.buffer)
     assignment = inbox.assignment()
     if assignment is None:
@@ -157,6 +159,26 @@ def main() -> int:
         inbox.close()
         over.set()
         heartbeat.join()
+    sys.stdout.flush()
+    return 0
+
+
+def main() -> int:
+    """Be one trainer, or fork them until the supervisor is gone."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    files = parser.add_mutually_exclusive_group(required=True)
+    files.add_argument("--events-fd", type=int, help="an open descriptor to write events to")
+    files.add_argument("--fork-server-fd", type=int, help="a Unix socket over which trainers are asked for")
+    arguments = parser.parse_args()
+    logging.basicConfig(stream=sys.stdout, level=logging.INFO, format="%(asctime)s %(message)s", datefmt="%H:%M:%S")
+    transformers.utils.logging.disable_progress_bar()  # type: ignore[no-untyped-call]
+    transformers.utils.logging.set_verbosity_error()  # type: ignore[no-untyped-call]
+    if arguments.events_fd is not None:
+        return run(arguments.events_fd)
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # a terminal's Ctrl-C is for the worker, which ends this socket
+    gc.freeze()  # pages that the garbage collector would write to stay shared with the trainers
+    with socket.socket(fileno=arguments.fork_server_fd) as control:
+        ForkServer(control, run).serve()
     return 0
 
 

@@ -181,8 +181,9 @@ def test_a_batch_that_is_cut_gives_the_same_responses(policy: Policy, dtype: tor
     for batch_size in (1, 3, 4, 9):
         cut = generate(policy, prompts, sampling, batch_size)
         assert cut.sequences == whole.sequences and cut.truncated == whole.truncated
-        assert_close(cut.logp_BC, whole.logp_BC, atol=1e-5, rtol=0)
-        assert_close(cut.entropy, whole.entropy)
+        rounding = 0.01 if dtype == torch.bfloat16 else 1e-5  # some processors multiply bf16 by the size of the batch
+        assert_close(cut.logp_BC, whole.logp_BC, atol=rounding, rtol=0)
+        assert_close(cut.entropy, whole.entropy, atol=rounding, rtol=0)
 
 
 def test_no_more_rows_are_decoded_at_once_than_asked_for(policy: Policy, monkeypatch: pytest.MonkeyPatch) -> None:

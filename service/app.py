@@ -85,12 +85,15 @@ async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
     parts: Services = app.state.services
     uploads.sweep(parts.settings.data_dir)
     listening = asyncio.create_task(parts.listener.run(channel("*")), name="wake-ups")
-    end_process_on_error(listening)
+    sweeping = asyncio.create_task(parts.streams.run(parts.database, parts.admissions.streams.run), name="streams")
+    for task in (listening, sweeping):
+        end_process_on_error(task)
     try:
         yield
     finally:
-        listening.cancel()
-        with suppress(asyncio.CancelledError):
-            await listening
+        for task in (listening, sweeping):
+            task.cancel()
+            with suppress(asyncio.CancelledError):
+                await task
         await parts.listener.close()
         parts.database.close()

@@ -24,7 +24,7 @@ from sqlalchemy import text
 from hone.documents.validation import LENIENT
 from service.domain.specs import JobSpec
 from service.local.embedded import Servers, servers
-from service.persistence.database import Database
+from service.persistence.database import Database, with_driver
 from service.persistence.migrations import upgrade
 
 # Before torch is imported: threads of one process that wait for each other crawl on cores that other tests use as well,
@@ -163,6 +163,13 @@ class Server:
     key: str
     data_dir: Path
     process: subprocess.Popen[bytes]
+
+    @property
+    def database_url(self) -> str:
+        """Of its PostgreSQL, as its API has it."""
+        (api,) = procs.of_service(self.data_dir, "service.app:create_app")[:1]
+        environment = Path(f"/proc/{api}/environ").read_text().split("\0")
+        return with_driver(next(line.partition("=")[2] for line in environment if line.startswith("DATABASE_URL=")))
 
     def client(self, **options: Any) -> httpx2.Client:
         """An HTTP client with the admin key."""

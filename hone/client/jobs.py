@@ -108,6 +108,9 @@ class Jobs:
         timeout = httpx2.Timeout(10.0, read=READ_TIMEOUT_SECONDS)
         headers = {"last-event-id": str(after), "accept": "text/event-stream"}
         with self._http.open(f"/v1/jobs/{job_id}/stream", headers=headers, timeout=timeout) as response:
+            if response.status_code == 204:  # `after` is the last event of an ended job
+                yield None
+                return
             for message in httpx2.EventSource(response):
                 yield None if message.event == "end" else EventRead.model_validate_json(message.data)
 

@@ -11,6 +11,7 @@ class Readiness(BaseModel):
     status: Literal["ready", "degraded", "unavailable"]
     database: bool
     broker: bool
+    storage: bool = Field(True, description="the storage of files and checkpoints answers and can be written to")
     dispatcher: bool = Field(description="a dispatcher leads, and its last round of duties succeeded")
     workers: int = Field(description="workers with a recent heartbeat")
     oldest_queued_seconds: float | None

@@ -2,7 +2,7 @@
 
 from typing import Annotated
 
-from fastapi import APIRouter, Query
+from fastapi import Query
 from fastapi.responses import FileResponse, StreamingResponse
 
 from hone.documents import CheckpointFile, CheckpointRead, Page
@@ -11,10 +11,11 @@ from hone.errors import NotFound
 from service import commands
 from service.api.archive import tar
 from service.api.dependencies import Reader, ServicesDep, SessionDep, Writer
+from service.api.routing import Router
 from service.persistence import checkpoints, jobs
 from service.persistence.tables import Checkpoint
 
-router = APIRouter(prefix="/v1", tags=["checkpoints"])
+router = Router(prefix="/v1", tags=["checkpoints"])
 
 
 @router.get("/jobs/{job_id}/checkpoints")

@@ -1,18 +1,17 @@
-"""What endpoints depend on: the parts of the service, one transaction, and the identity of the caller."""
+"""What endpoints depend on: the parts of the service, a session, and the identity of the caller."""
 
 import time
-from asyncio import shield
-from collections.abc import AsyncIterator
-from contextlib import AbstractContextManager, ExitStack
+from collections.abc import Callable, Coroutine
 from dataclasses import dataclass, field
-from typing import Annotated
+from functools import partial
+from typing import Annotated, Any
 
 from fastapi import Depends, Request
-from fastapi.concurrency import run_in_threadpool
 from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
 
 from hone.errors import Forbidden, Unauthorized
-from service.failpoints import failpoint
+from service.api.admission import Admissions, SharedCalls
+from service.api.streams import Streams
 from service.messaging.wakeups import Listener, Publisher
 from service.persistence import keys
 from service.persistence.database import Database, Session
@@ -37,24 +36,28 @@ class Identity:
 
 
 class Identities:
-    """A cache of who owns which key, by the key's hash, so that polling does not query the database each time."""
+    """A cache of who owns which key, by the key's hash, so that polling does not query the database each time.
+
+    Requests that come at the same time with a key that is not cached share one query.
+    """
 
     SECONDS = 5.0  # how long a revoked key may still work
     MAX_KEYS = 10_000
 
     def __init__(self) -> None:
         self._known: dict[str, tuple[float, Identity]] = {}
+        self._asked = SharedCalls()
 
-    def get(self, secret: str) -> Identity | None:
-        """The cached identity of a key, or None."""
-        until, identity = self._known.get(keys.digest(secret), (0.0, None))
-        return identity if time.monotonic() < until else None
-
-    def put(self, secret: str, identity: Identity) -> None:
-        """Cache an identity for SECONDS."""
-        if len(self._known) >= self.MAX_KEYS:
-            self._known.clear()
-        self._known[keys.digest(secret)] = (time.monotonic() + self.SECONDS, identity)
+    async def find(self, secret: str, look_up: Callable[[], Coroutine[Any, Any, Identity]]) -> Identity:
+        """The cached identity of a key, or what `look_up` answers."""
+        hashed = keys.digest(secret)
+        until, identity = self._known.get(hashed, (0.0, None))
+        if identity is None or time.monotonic() >= until:
+            identity = await self._asked.get(hashed, look_up)
+            if len(self._known) >= self.MAX_KEYS:
+                self._known.clear()
+            self._known[hashed] = (time.monotonic() + self.SECONDS, identity)
+        return identity
 
     def forget(self, key_id: str) -> None:
         """Drop a revoked key from this cache; in other processes its entry expires within SECONDS."""
@@ -72,6 +75,14 @@ class Services:
     listener: Listener
     identities: Identities = field(default_factory=Identities)
     queue: QueueView = field(default_factory=QueueView)
+    admissions: Admissions = field(default_factory=Admissions)
+    streams: Streams = field(default_factory=Streams)
+    checks: SharedCalls = field(default_factory=SharedCalls)
+
+    def forget_key(self, key_id: str) -> None:
+        """It was revoked. Other processes find that out within five seconds."""
+        self.identities.forget(key_id)
+        self.streams.close_those_of(key_id)
 
 
 # Dependencies that never block are `async`: FastAPI runs plain functions in threads, which costs more than their work.
@@ -86,28 +97,12 @@ async def services(request: Request) -> Services:
 ServicesDep = Annotated[Services, Depends(services)]
 
 
-async def _transaction(parts: ServicesDep) -> AsyncIterator[Session]:
-    """Opening a transaction does not contact the database; ending it does, so that happens in a thread."""
-    transaction = parts.database.transaction()
-    session = transaction.__enter__()
-    try:
-        yield session
-    except BaseException as error:
-        # shielded: the connection goes back also when the server stops
-        await shield(run_in_threadpool(transaction.__exit__, type(error), error, error.__traceback__))
-        raise
-    await shield(run_in_threadpool(_commit, transaction))
+async def _session(parts: ServicesDep) -> Session:
+    """Not begun: `service/api/routing.py` begins and ends its transaction, in the thread of the endpoint."""
+    return parts.database.session()
 
 
-def _commit(transaction: AbstractContextManager[Session]) -> None:
-    with ExitStack() as end:
-        end.push(transaction)
-        failpoint("request.committing")
-    failpoint("request.committed")
-
-
-# By default FastAPI runs what follows `yield` after the response: a failed commit would already have answered 201.
-SessionDep = Annotated[Session, Depends(_transaction, scope="function")]
+SessionDep = Annotated[Session, Depends(_session)]
 _bearer = HTTPBearer(auto_error=False, description="`Authorization: Bearer hone-…`")
 
 
@@ -116,11 +111,8 @@ async def _identity(
 ) -> Identity:
     if credentials is None:
         raise Unauthorized("no API key: send the header 'Authorization: Bearer hone-…'", code="missing_api_key")
-    identity = parts.identities.get(credentials.credentials)
-    if identity is None:
-        identity = await run_in_threadpool(_look_up, parts, credentials.credentials)
-        parts.identities.put(credentials.credentials, identity)
-    return identity
+    secret = credentials.credentials
+    return await parts.identities.find(secret, partial(parts.admissions.keys.run, partial(_look_up, parts, secret)))
 
 
 def _look_up(parts: Services, secret: str) -> Identity:

@@ -3,24 +3,24 @@
 from pathlib import Path
 from typing import Annotated
 
-from fastapi import APIRouter, File, Form, Query, UploadFile
+from fastapi import File, Form, Query, UploadFile
 
 from hone.documents import FileRead, Page
 from hone.errors import Invalid
 from service.api import uploads
 from service.api.dependencies import Reader, ServicesDep, SessionDep, Writer
+from service.api.routing import Router
 from service.domain.rows import FileReport, check
 from service.persistence import files, tables
 from service.persistence.files import Content
 
-router = APIRouter(prefix="/v1/files", tags=["files"])
+router = Router(prefix="/v1/files", tags=["files"])
 SHOWN_PROBLEMS = 5
 
 
 @router.post("", status_code=201)
 def upload_file(
     identity: Writer,
-    session: SessionDep,
     parts: ServicesDep,
     file: Annotated[UploadFile, File(description="JSON Lines, UTF-8")],
     purpose: Annotated[str, Form(max_length=64)] = "fine-tune",
@@ -33,7 +33,8 @@ def upload_file(
         if not parts.storage.exists(key):
             parts.storage.put(upload.path, key)
     content = Content(upload.size, upload.sha256, report)
-    return _document(files.add(session, identity.owner, name, purpose, content))
+    with parts.database.transaction() as session:  # only now: checking and storing may take minutes
+        return _document(files.add(session, identity.owner, name, purpose, content))
 
 
 def _checked(path: Path, name: str) -> FileReport:

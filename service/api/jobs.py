@@ -2,7 +2,7 @@
 
 from typing import Annotated, Any
 
-from fastapi import APIRouter, Body, Depends, Header, Query, Response
+from fastapi import Body, Depends, Header, Query, Response
 from fastapi.exceptions import RequestValidationError
 from pydantic import ValidationError
 
@@ -10,6 +10,7 @@ from hone.documents import JobChange, JobExtension, JobRead, Page
 from hone.documents.status import JobStatus
 from service import commands
 from service.api.dependencies import Reader, ServicesDep, SessionDep, Writer
+from service.api.routing import Router
 from service.commands import Requester
 from service.domain.specs import JobSpec
 from service.failpoints import failpoint
@@ -19,7 +20,7 @@ from service.persistence.jobs import JobFilter
 from service.persistence.tables import Job
 from service.queue_view import QueueSnapshot, QueueView
 
-router = APIRouter(prefix="/v1/jobs", tags=["jobs"])
+router = Router(prefix="/v1/jobs", tags=["jobs"])
 IdempotencyKey = Annotated[
     str | None,
     Header(min_length=1, max_length=255, description="a repeated request with the same key makes no second job"),

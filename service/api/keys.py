@@ -2,15 +2,17 @@
 
 from typing import Annotated
 
-from fastapi import APIRouter, Query
+from anyio import from_thread
+from fastapi import Query
 
 from hone.documents import KeyCreate, KeyCreated, KeyRead, Login, LoginLinkCreated, Page
 from service import commands
 from service.api.dependencies import Admin, ServicesDep, SessionDep
+from service.api.routing import Router
 from service.persistence import keys
 from service.persistence.tables import Key
 
-router = APIRouter(prefix="/v1", tags=["keys"])
+router = Router(prefix="/v1", tags=["keys"])
 
 
 @router.post("/keys", status_code=201)
@@ -30,9 +32,9 @@ def list_keys(
 
 @router.delete("/keys/{key_id}")
 def revoke_key(key_id: str, _: Admin, session: SessionDep, parts: ServicesDep) -> KeyRead:
-    """Revoke a key: at once, or within five seconds if it was just used. Its jobs continue."""
+    """Revoke a key: at once, or within five seconds if it was just used. Its streams end, its jobs continue."""
     key = commands.revoke_key(session, key_id)
-    parts.identities.forget(key_id)
+    from_thread.run_sync(parts.forget_key, key_id)
     return _document(key)
 
 

@@ -4,14 +4,15 @@ import math
 from itertools import groupby
 from typing import Annotated
 
-from fastapi import APIRouter, Query
+from fastapi import Query
 
 from hone.documents import MetricsRead, Series
 from service.api.dependencies import Reader, SessionDep
+from service.api.routing import Router
 from service.persistence import jobs, metrics
 from service.persistence.tables import Metric
 
-router = APIRouter(prefix="/v1/jobs/{job_id}", tags=["metrics"])
+router = Router(prefix="/v1/jobs/{job_id}", tags=["metrics"])
 
 
 def _series(name: str, points: list[Metric]) -> Series:

@@ -1,14 +1,13 @@
 """Presets over HTTP."""
 
-from fastapi import APIRouter
-
 from hone.documents import Page, PresetRead, StageRead
 from service.api.dependencies import Reader
+from service.api.routing import Router
 from service.domain import presets
 from service.domain.presets import PRESETS
 from service.domain.presets.preset import Preset
 
-router = APIRouter(prefix="/v1/presets", tags=["presets"])
+router = Router(prefix="/v1/presets", tags=["presets"])
 
 
 @router.get("")

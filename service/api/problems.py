@@ -5,7 +5,7 @@ from typing import Any
 
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
-from fastapi.responses import JSONResponse
+from fastapi.responses import JSONResponse, Response
 from starlette.exceptions import HTTPException
 
 from hone import errors
@@ -30,6 +30,8 @@ def answer(status: int, kind: str, message: str, param: str | None = None, code:
     """The answer for an error. OpenAI's SDKs retry a 409 and a 429 unless a header forbids it."""
     body = ErrorRead(error=ErrorBody(message=message, type=kind, param=param, code=code))
     headers = {"x-should-retry": "false"} if status in (409, 429) else {}
+    if status == 503:
+        headers["retry-after"] = "1"
     if status == 401:
         headers["www-authenticate"] = "Bearer"
     return JSONResponse(body.model_dump(), status_code=status, headers=headers)
@@ -41,8 +43,10 @@ async def _refused(_: Request, error: Exception) -> JSONResponse:
     return answer(status, kind, error.message, error.param, error.code)
 
 
-async def _http(_: Request, error: Exception) -> JSONResponse:
+async def _http(_: Request, error: Exception) -> Response:
     assert isinstance(error, HTTPException)
+    if error.status_code == 204:
+        return Response(status_code=204)
     codes = {404: "not_found", 405: "method_not_allowed", 413: "too_large"}
     kind = "invalid_request_error" if error.status_code < 500 else "server_error"
     return answer(error.status_code, kind, str(error.detail), code=codes.get(error.status_code, "http_error"))

@@ -2,13 +2,14 @@
 
 from typing import Annotated
 
-from fastapi import APIRouter, Query
+from fastapi import Query
 
 from hone.documents import QueueRead
 from service.api.dependencies import Reader, ServicesDep, SessionDep
+from service.api.routing import Router
 from service.queue_view import page
 
-router = APIRouter(prefix="/v1/queue", tags=["queue"])
+router = Router(prefix="/v1/queue", tags=["queue"])
 
 
 @router.get("")

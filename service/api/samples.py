@@ -2,15 +2,16 @@
 
 from typing import Annotated, Literal
 
-from fastapi import APIRouter, Depends, Query
+from fastapi import Depends, Query
 
 from hone.documents import Page, SampleRead
 from service.api.dependencies import Reader, SessionDep
+from service.api.routing import Router
 from service.persistence import jobs, samples
 from service.persistence.samples import SampleFilter
 from service.persistence.tables import Sample
 
-router = APIRouter(prefix="/v1/jobs/{job_id}", tags=["samples"])
+router = Router(prefix="/v1/jobs/{job_id}", tags=["samples"])
 
 
 async def _filter(

@@ -2,7 +2,7 @@
 
 from typing import Annotated
 
-from fastapi import APIRouter, Query
+from fastapi import Query
 
 from hone.documents import (
     Deleted,
@@ -16,10 +16,11 @@ from hone.documents import (
 )
 from service import commands
 from service.api.dependencies import Reader, ServicesDep, SessionDep, Writer
+from service.api.routing import Router
 from service.persistence import deliveries, webhooks
 from service.persistence.tables import Delivery, Webhook
 
-router = APIRouter(prefix="/v1/webhooks", tags=["webhooks"])
+router = Router(prefix="/v1/webhooks", tags=["webhooks"])
 Limit = Annotated[int, Query(ge=1, le=100)]
 
 

@@ -2,16 +2,15 @@
 
 from datetime import UTC, datetime
 
-from fastapi import APIRouter
-
 from hone.documents import Page, WorkerGpu, WorkerJob, WorkerRead
 from service.api.dependencies import Admin, Reader, Services, ServicesDep, SessionDep
+from service.api.routing import Router
 from service.persistence import workers
 from service.persistence.database import Session
 from service.persistence.tables import Worker
 from service.persistence.workers import Run
 
-router = APIRouter(prefix="/v1/workers", tags=["workers"])
+router = Router(prefix="/v1/workers", tags=["workers"])
 
 
 def read(session: Session, parts: Services, rows: list[Worker]) -> list[WorkerRead]:

@@ -67,7 +67,8 @@ class Sender:
         asyncio.get_running_loop().set_default_executor(ThreadPoolExecutor(MAX_ENDPOINTS))
         listening = asyncio.create_task(self._listener.run(deliveries.CHANNEL), name="wake-ups")
         end_process_on_error(listening)
-        async with self._listener.subscribed(deliveries.CHANNEL) as news:
+        news = asyncio.Event()
+        async with self._listener.subscribed(deliveries.CHANNEL, news):
             while not stop.is_set():
                 news.clear()
                 await self._round(news)

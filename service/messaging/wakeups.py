@@ -69,12 +69,11 @@ class Listener:
         self._waiting: dict[str, set[asyncio.Event]] = {}
 
     @asynccontextmanager
-    async def subscribed(self, channel: str) -> AsyncIterator[asyncio.Event]:
-        """An asyncio event that is set at each wake-up of the channel."""
-        news = asyncio.Event()
+    async def subscribed(self, channel: str, news: asyncio.Event) -> AsyncIterator[None]:
+        """`news` is set at each wake-up of the channel."""
         self._waiting.setdefault(channel, set()).add(news)
         try:
-            yield news
+            yield
         finally:
             self._waiting[channel].discard(news)
             if not self._waiting[channel]:

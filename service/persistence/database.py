@@ -6,6 +6,7 @@ from typing import Any
 
 from sqlalchemy import Connection, Engine, create_engine, event, text
 from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError
+from sqlalchemy.exc import TimeoutError as PoolTimeout
 from sqlalchemy.orm import Session
 
 from hone.errors import Unavailable
@@ -69,13 +70,19 @@ class Database:
         if stall_seconds is not None:
             _limit_stalls(self._engine, stall_seconds)
 
+    def session(self) -> Session:
+        """A session that has not begun: it holds no connection."""
+        return Session(self._engine, expire_on_commit=False)
+
     @contextmanager
-    def transaction(self) -> Iterator[Session]:
+    def transaction(self, session: Session | None = None) -> Iterator[Session]:
         """A transaction that commits at the end of the block, or rolls back. Unavailable if no server answers."""
         try:
-            with Session(self._engine, expire_on_commit=False) as session:
+            with session or self.session() as session:
                 yield session
                 session.commit()
+        except PoolTimeout as error:
+            raise Unavailable("all connections to the database are in use; try again", code="overloaded") from error
         except DBAPIError as error:
             broken = error.connection_invalidated or isinstance(error, OperationalError | InterfaceError)
             if not broken:

@@ -1,5 +1,6 @@
 """Jobs: adding, finding and moving them. Every move locks the row, so that two moves never interleave."""
 
+from collections.abc import Collection
 from dataclasses import dataclass
 from datetime import timedelta
 from functools import cache
@@ -98,6 +99,12 @@ def version(session: Session, job_id: str, owner: str | None) -> str | None:
     """The version of a job that `owner` may see, or None; a poll of an unchanged job reads nothing else."""
     row = session.execute(select(Job.version, Job.owner).where(Job.id == job_id)).first()
     return str(row.version) if row is not None and owner in (None, row.owner) else None
+
+
+def versions(session: Session, job_ids: Collection[str]) -> dict[str, int]:
+    """The versions of those jobs that exist."""
+    rows = session.execute(select(Job.id, Job.version).where(Job.id.in_(job_ids)))
+    return {row.id: row.version for row in rows}
 
 
 def by_idempotency_key(session: Session, owner: str, key: str) -> Job | None:

@@ -2,6 +2,7 @@
 
 import hashlib
 import secrets
+from collections.abc import Collection
 from datetime import datetime, timedelta
 
 from sqlalchemy import delete, func, or_, select
@@ -43,6 +44,15 @@ def find(session: Session, secret: str) -> Key | None:
     """The valid key with this secret, or None."""
     alive = or_(Key.expires_at.is_(None), Key.expires_at > func.now())
     return session.scalar(select(Key).where(Key.secret_hash == digest(secret), Key.revoked_at.is_(None), alive))
+
+
+def valid(session: Session, key_ids: Collection[str]) -> dict[str, tuple[str, str]]:
+    """Owner and role of those keys that are neither revoked nor expired."""
+    alive = or_(Key.expires_at.is_(None), Key.expires_at > func.now())
+    rows = session.execute(
+        select(Key.id, Key.owner, Key.role).where(Key.id.in_(key_ids), Key.revoked_at.is_(None), alive)
+    )
+    return {row.id: (row.owner, row.role) for row in rows}
 
 
 def get(session: Session, key_id: str) -> Key:

@@ -6,6 +6,7 @@ an OSError, whatever the library behind the URL raises.
 """
 
 import errno
+import os
 import secrets
 import time
 from collections.abc import Callable, Iterator
@@ -84,6 +85,16 @@ class Storage:
         """Whether something is stored there."""
         with self._os_errors("look for", key):
             return bool(self._fs.exists(self._path(key)))
+
+    def answers(self) -> bool:
+        """Whether it can be asked, and, as far as this can be seen without writing, written to."""
+        try:
+            if self.is_directory:
+                return os.access(self._root, os.W_OK)
+            self._fs.exists(self._path(PARTIAL))
+        except Exception:  # noqa: BLE001 - as in `_os_errors`
+            return False
+        return True
 
     def delete(self, key: str) -> None:
         """Delete a key; it need not exist."""

@@ -28,6 +28,7 @@ function sentence(ready: Readiness): string {
   const parts = [ready.status === 'ready' ? 'ready' : 'degraded', workers]
   if (!ready.dispatcher) parts.push('dispatcher unavailable')
   if (!ready.broker) parts.push('broker unavailable')
+  if (!ready.storage) parts.push('storage unavailable')
   const waited = ready.oldest_queued_seconds
   if (waited !== null && waited >= 10) parts.push(`oldest queued job: ${duration(waited)}`)
   return parts.join(' · ')

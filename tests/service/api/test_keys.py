@@ -1,15 +1,15 @@
 """Keys over HTTP: listed without secrets, limited, revoked."""
 
+import asyncio
 from typing import Any
 
+import anyio
 import httpx2
 import pytest
 
 from hone.client import ApiError, Client
 from hone.documents.limits import Limits
 from service.api.dependencies import Identities, Identity
-from service.persistence import keys
-from service.persistence.database import Database
 
 
 def test_a_key_has_limits_and_is_listed_without_its_secret(server: Any, http: httpx2.Client) -> None:
@@ -52,13 +52,23 @@ def test_a_limit_that_cannot_be_is_refused(http: httpx2.Client, limit: dict[str,
     assert answer.status_code == 422 and answer.json()["error"]["param"] == next(iter(limit))
 
 
-def test_an_identity_names_its_key_and_is_dropped_with_it(database: Database) -> None:
-    with database.transaction() as session:
-        key, secret = keys.add(session, "ada", "member")
-    known = Identities()
-    known.put(secret, Identity(key.owner, key.role, key.id, key.max_queued))
-    assert (identity := known.get(secret)) is not None and identity.key_id == key.id
-    known.forget("key_other")
-    assert known.get(secret) is not None
-    known.forget(key.id)
-    assert known.get(secret) is None
+def test_who_has_a_key_is_asked_once_and_again_once_it_was_revoked() -> None:
+    asked: list[str] = []
+
+    async def ada() -> Identity:
+        asked.append("hone-1")
+        await anyio.sleep(0.01)
+        return Identity("ada", "member", "key_1", None)
+
+    async def run() -> None:
+        known = Identities()
+        together = await asyncio.gather(*(known.find("hone-1", ada) for _ in range(100)))
+        assert {identity.key_id for identity in together} == {"key_1"} and len(asked) == 1
+        known.forget("key_other")
+        await known.find("hone-1", ada)
+        assert len(asked) == 1
+        known.forget("key_1")
+        await known.find("hone-1", ada)
+        assert len(asked) == 2
+
+    asyncio.run(run())

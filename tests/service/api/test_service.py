@@ -16,6 +16,7 @@ def test_health_and_readiness(http: httpx2.Client) -> None:
         "status": "ready",
         "database": True,
         "broker": True,
+        "storage": True,
         "dispatcher": True,
         "workers": 1,
         "oldest_queued_seconds": None,

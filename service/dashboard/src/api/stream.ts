@@ -50,6 +50,7 @@ async function* messages(jobId: string, after: number, stop: AbortSignal): Async
   const timeout = new AbortController()
   const url = new URL(`/v1/jobs/${encodeURIComponent(jobId)}/stream?after=${after}`, location.origin)
   const response = await ask(new Request(url, { signal: AbortSignal.any([stop, timeout.signal]), cache: 'no-store' }))
+  if (response.status === 204) return yield { event: 'end', data: '', id: undefined } // `after` was its last event
   const reader = response
     .body!.pipeThrough(withTimeout(timeout))
     .pipeThrough(new TextDecoderStream())

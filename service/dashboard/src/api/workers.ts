@@ -19,6 +19,7 @@ const UNAVAILABLE: Readiness = {
   status: 'unavailable',
   database: false,
   broker: false,
+  storage: false,
   dispatcher: false,
   workers: 0,
   oldest_queued_seconds: null,

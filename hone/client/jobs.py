@@ -9,7 +9,7 @@ import httpx2
 from pydantic import BaseModel
 
 from hone.client.transport import RETRY_SECONDS, ApiError, Transport, without_none
-from hone.documents import CheckpointRead, EventRead, JobRead, MetricsRead, Page, SampleRead
+from hone.documents import CheckpointRead, EventRead, JobRead, MetricsRead, Page, SampleRead, Series
 from hone.errors import Unavailable
 
 RECONNECT_SECONDS = 60.0  # how long a stream tries to reach an API that does not answer
@@ -127,9 +127,21 @@ class Jobs:
         return Page[EventRead].model_validate_json(self._http.send("GET", f"/v1/jobs/{job_id}/logs", params=query))
 
     def metrics(self, job_id: str, *names: str) -> MetricsRead:
-        """The series of some metrics, or of all."""
-        query = without_none(names=",".join(names) or None)
-        return MetricsRead.model_validate_json(self._http.send("GET", f"/v1/jobs/{job_id}/metrics", params=query))
+        """The whole series of some metrics, or of all, by as many requests as that takes."""
+        whole: dict[str, Series] = {}
+        after: str | None = None
+        while True:
+            query = without_none(names=",".join(names) or None, after=after)
+            part = MetricsRead.model_validate_json(self._http.send("GET", f"/v1/jobs/{job_id}/metrics", params=query))
+            for series in part.series:
+                begun = whole.setdefault(series.name, series)
+                if begun is not series:
+                    begun.steps.extend(series.steps)
+                    begun.values.extend(series.values)
+                    begun.times.extend(series.times)
+            after = part.next
+            if after is None:
+                return MetricsRead(job_id=job_id, series=list(whole.values()))
 
     def samples(self, job_id: str, *, step: int | None = None, limit: int = 20) -> Page[SampleRead]:
         """Recorded responses, newest first."""

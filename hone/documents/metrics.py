@@ -4,6 +4,9 @@ from typing import Literal
 
 from pydantic import BaseModel, Field
 
+MOST_POINTS = 100_000
+"""Of one answer: 4 MB."""
+
 
 class Series(BaseModel):
     """One metric by step. `steps`, `values` and `times` have the same length; a value that was not finite is null."""
@@ -20,3 +23,4 @@ class MetricsRead(BaseModel):
     object: Literal["metrics"] = "metrics"
     job_id: str
     series: list[Series]
+    next: str | None = Field(None, description="where the next answer begins, for `after`; null after the last point")

@@ -1,5 +1,6 @@
 """A real trainer under a real supervisor, its rows in a real PostgreSQL."""
 
+import json
 import os
 import signal
 import threading
@@ -140,7 +141,8 @@ def begun(job: Job) -> bool:
 
 def series(run: Run) -> list[float]:
     with run.database.transaction() as session:
-        return [point.value for point in metrics.series(session, run.job_id, ["train/loss"], None, None)]
+        (series,), _ = metrics.series(session, run.job_id, metrics.Selection(["train/loss"]), limit=LONG)
+        return [float(value) for value in json.loads(series.values)]
 
 
 def weights(run: Run, tmp_path: Path) -> bytes:

@@ -1,16 +1,18 @@
 """Checkpoints over HTTP: list, show, download, promote, delete."""
 
+from collections.abc import AsyncIterator, Iterator
+from functools import partial
 from typing import Annotated
 
-from fastapi import Query
-from fastapi.responses import FileResponse, StreamingResponse
+from fastapi import Depends, Header, Query
+from fastapi.responses import FileResponse, Response, StreamingResponse
 
 from hone.documents import CheckpointFile, CheckpointRead, Page
 from hone.documents.checkpoints import exported
-from hone.errors import NotFound
+from hone.errors import Conflict, NotFound, Unauthorized
 from service import commands
-from service.api.archive import tar
-from service.api.dependencies import Reader, ServicesDep, SessionDep, Writer
+from service.api.archive import Archive, Conditions, archive_response
+from service.api.dependencies import Identity, Reader, Services, ServicesDep, SessionDep, Writer
 from service.api.routing import Router
 from service.persistence import checkpoints, jobs
 from service.persistence.tables import Checkpoint
@@ -52,10 +54,11 @@ def delete_checkpoint(checkpoint_id: str, identity: Writer, session: SessionDep)
 
 @router.get("/checkpoints/{checkpoint_id}/files/{name:path}", response_class=FileResponse)
 def download_file(checkpoint_id: str, name: str, identity: Reader, parts: ServicesDep) -> FileResponse:
-    """Download one file; `Range` is supported."""
+    """Download one file; `Range` is supported. 409 if the storage holds another length than the manifest says."""
     with parts.database.transaction() as session:  # it ends before the file is fetched, which may take minutes
         row = checkpoints.get(session, checkpoint_id, identity.visible_owner)
-    if name not in {file["name"] for file in row.files}:
+    file = next((file for file in _document(row).files if file.name == name), None)
+    if file is None:
         raise NotFound(f"checkpoint {checkpoint_id} has no file {name}", param="name", code="file_not_found")
     try:
         path = parts.storage.local(f"{row.storage_key}/{name}")
@@ -63,27 +66,53 @@ def download_file(checkpoint_id: str, name: str, identity: Reader, parts: Servic
         path = None
     if path is None or not path.is_file():
         raise NotFound(f"{name} of checkpoint {checkpoint_id} is missing in the storage", code="file_missing")
-    return FileResponse(path, filename=name.rsplit("/", 1)[-1])
+    stored = path.stat().st_size
+    if stored != file.bytes:
+        message = f"{name} of checkpoint {checkpoint_id} is damaged: {stored} of {file.bytes} bytes are stored"
+        raise Conflict(f"{message}; take another checkpoint", param="name", code="file_damaged")
+    return FileResponse(path, filename=name.rsplit("/", 1)[-1], headers={"etag": f'"{file.sha256}"'})
 
 
-@router.get("/checkpoints/{checkpoint_id}/archive", response_class=StreamingResponse)
+def _range(
+    range_: Annotated[str | None, Header(alias="range", description="one range of bytes")] = None,
+    if_range: Annotated[str | None, Header(description="an ETag: the range counts for this version only")] = None,
+    if_none_match: Annotated[str | None, Header(description="an ETag: 304 if it is this version")] = None,
+) -> Conditions:
+    return Conditions(range_, if_range, if_none_match)
+
+
+@router.get(
+    "/checkpoints/{checkpoint_id}/archive",
+    response_class=StreamingResponse,
+    responses={206: {"description": "A part"}, 304: {"description": "Unchanged"}, 416: {"description": "No such part"}},
+)
 def download_archive(
     checkpoint_id: str,
     identity: Reader,
     session: SessionDep,
     parts: ServicesDep,
+    conditions: Annotated[Conditions, Depends(_range)],
     everything: Annotated[bool, Query(description="include the state of the training")] = False,  # noqa: FBT002 - a query parameter
-) -> StreamingResponse:
-    """Download the model's files as a tar; unpacked, they load with `from_pretrained`."""
+) -> Response:
+    """Download the model's files as a tar; unpacked, they load with `from_pretrained`. `Range` is supported.
+
+    Files are compared with their hashes as they are sent; the transfer breaks off at one that differs.
+    """
     row = checkpoints.get(session, checkpoint_id, identity.visible_owner)
     files = _document(row).files
+    folder = f"{row.job_id}-step-{row.step}"
     included = files if everything else exported(files)
-    name = f"{row.job_id}-step-{row.step}"
-    return StreamingResponse(
-        tar(parts.storage, row.storage_key, name, included, row.created_at.timestamp()),
-        media_type="application/x-tar",
-        headers={"content-disposition": f'attachment; filename="{name}.tar"'},
-    )
+    archive = Archive(parts.storage, row.storage_key, folder, included, row.created_at.timestamp())
+    return archive_response(archive, conditions, partial(_sent, parts, identity))
+
+
+async def _sent(parts: Services, identity: Identity, pieces: Iterator[bytes]) -> AsyncIterator[bytes]:
+    """Read in threads; no longer than its reader has the right to it."""
+    with parts.streams.open(identity.key_id, identity.owner, identity.role) as answer:
+        while (piece := await parts.admissions.transfers.run(partial(next, pieces, None))) is not None:
+            if not answer.allowed:
+                raise Unauthorized("the key of this download was revoked, has expired or has changed")
+            yield piece
 
 
 def _document(row: Checkpoint) -> CheckpointRead:

@@ -107,9 +107,10 @@ class Storage:
             with self._os_errors("delete", key), suppress(FileNotFoundError):
                 self._fs.rm(self._path(key), recursive=True)
 
-    def read(self, key: str) -> Iterator[bytes]:
-        """The bytes of a file, in pieces."""
+    def read(self, key: str, start: int = 0) -> Iterator[bytes]:
+        """The bytes of a file from `start`, in pieces."""
         with self._os_errors("read", key), self._fs.open(self._path(key), "rb") as file:
+            file.seek(start)
             while chunk := file.read(CHUNK):
                 yield chunk
 

@@ -86,9 +86,16 @@ class Forbidden(HoneError):
 
 
 class Unavailable(HoneError):
-    """A server that Hone needs does not answer."""
+    """A server that Hone needs does not answer, or is busy. `detail`, with names of hosts, is for logs only."""
 
     code = "unavailable"
+
+    def __init__(self, message: str, *, detail: object = None, code: str | None = None) -> None:
+        super().__init__(message, code=code)
+        self.detail = None if detail is None else str(detail).strip()
+
+    def __str__(self) -> str:
+        return self.message if self.detail is None else f"{self.message} ({self.detail})"
 
 
 class LeaseLost(Exception):

@@ -84,6 +84,7 @@ def _add_page(app: FastAPI) -> None:
 async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
     parts: Services = app.state.services
     uploads.sweep(parts.settings.data_dir)
+    uploads.spool_into(parts.settings.data_dir)
     listening = asyncio.create_task(parts.listener.run(channel("*")), name="wake-ups")
     sweeping = asyncio.create_task(parts.streams.run(parts.database, parts.admissions.streams.run), name="streams")
     for task in (listening, sweeping):

@@ -20,12 +20,19 @@ from rig import procs
 from rig.disks import disk, fill
 from rig.s3 import S3, object_store
 from sqlalchemy import text
+from starlette.testclient import TestClient
 
 from hone.documents.validation import LENIENT
+from service.api.dependencies import Services
+from service.app import described
 from service.domain.specs import JobSpec
 from service.local.embedded import Servers, servers
+from service.messaging.wakeups import Listener, Publisher
+from service.persistence import keys
 from service.persistence.database import Database, with_driver
 from service.persistence.migrations import upgrade
+from service.settings import Settings
+from service.storage.store import Storage
 
 # Before torch is imported: threads of one process that wait for each other crawl on cores that other tests use as well,
 # and the sums of a test should not depend on how many cores there are.
@@ -121,6 +128,24 @@ def s3() -> Iterator[S3]:
     """An object store on this machine."""
     with object_store() as store:
         yield store
+
+
+@pytest.fixture
+def local_api(embedded: Servers, database: Database, tmp_path: Path) -> Callable[[Storage], TestClient]:
+    """Makes an API in this process, on the given storage, and its client with an admin's key."""
+    with database.transaction() as session:
+        _, secret = keys.add(session, "ada", "admin")
+
+    def make(storage: Storage) -> TestClient:
+        config = Settings(
+            database_url=embedded.database_url, redis_url=embedded.redis_url, storage_url="unused", data_dir=tmp_path
+        )
+        app = described()
+        publisher, listener = Publisher(embedded.redis_url), Listener(embedded.redis_url)
+        app.state.services = Services(config, database, storage, publisher, listener)
+        return TestClient(app, headers={"authorization": f"Bearer {secret}"})
+
+    return make
 
 
 @pytest.fixture

@@ -1,5 +1,6 @@
 """Middleware: an id for every request, and a limit of its body. Plain ASGI, which does not buffer streams."""
 
+from anyio import fail_after
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
@@ -9,6 +10,8 @@ from service.domain import ids
 
 JSON_BYTES = 4 * 2**20
 FORM_OVERHEAD = 2**16
+MOST_UPLOADS = 16  # each takes twice its size on the disk until it is checked
+SILENCE_SECONDS = 60.0
 
 
 class RequestId:
@@ -35,11 +38,14 @@ class RequestId:
 
 
 class BodyLimit:
-    """413 for a body that is too long, by its declared length or by counting it as it arrives."""
+    """413 for a body that is too long, by its declared length or by counting it; 408 for one that stops to arrive; 503
+    for too many uploads at once.
+    """
 
     def __init__(self, app: ASGIApp, max_upload_bytes: int) -> None:
         self._app = app
         self._max_upload = max_upload_bytes
+        self._uploads = 0
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one request."""
@@ -58,14 +64,35 @@ class BodyLimit:
             )
             await response(scope, receive, send)
             return
-        count = 0
+        if not upload:
+            await self._app(scope, self._counted(receive, limit, remedy), send)
+        elif self._uploads >= MOST_UPLOADS:
+            message = f"the server receives {MOST_UPLOADS} uploads already, its most; try again"
+            await answer(503, "server_error", message, code="overloaded")(scope, receive, send)
+        else:
+            self._uploads += 1
+            try:
+                await self._app(scope, self._counted(receive, limit, remedy), send)
+            finally:
+                self._uploads -= 1
+
+    def _counted(self, receive: Receive, limit: int, remedy: str) -> Receive:
+        count, complete = 0, False
 
         async def receive_and_count() -> Message:
-            nonlocal count
-            message = await receive()
+            nonlocal count, complete
+            if complete:  # what comes now is that the client has gone, which may take hours
+                return await receive()
+            try:
+                with fail_after(SILENCE_SECONDS):
+                    message = await receive()
+            except TimeoutError:
+                reason = f"nothing of the body came for {SILENCE_SECONDS:g} seconds"
+                raise HTTPException(408, reason) from None
+            complete = not message.get("more_body", False)
             count += len(message.get("body", b""))
             if count > limit:
                 raise HTTPException(413, f"the body is too long: {remedy}")
             return message
 
-        await self._app(scope, receive_and_count, send)
+        return receive_and_count

@@ -37,17 +37,21 @@ def answer(status: int, kind: str, message: str, param: str | None = None, code:
     return JSONResponse(body.model_dump(), status_code=status, headers=headers)
 
 
-async def _refused(_: Request, error: Exception) -> JSONResponse:
+async def _refused(request: Request, error: Exception) -> JSONResponse:
     assert isinstance(error, errors.HoneError)
+    if isinstance(error, errors.Unavailable) and error.detail is not None:  # which the client must not see
+        log.warning("a request was refused", path=request.url.path, request_id=_id(request), reason=str(error))
     status, kind = next(STATUSES[cls] for cls in type(error).__mro__ if cls in STATUSES)
     return answer(status, kind, error.message, error.param, error.code)
 
 
-async def _http(_: Request, error: Exception) -> Response:
+async def _http(request: Request, error: Exception) -> Response:
     assert isinstance(error, HTTPException)
+    if isinstance(error.__cause__, OSError):  # FastAPI calls every failure to read a form an error of the client
+        return await _disk(request, error.__cause__)
     if error.status_code == 204:
         return Response(status_code=204)
-    codes = {404: "not_found", 405: "method_not_allowed", 413: "too_large"}
+    codes = {404: "not_found", 405: "method_not_allowed", 408: "timeout", 413: "too_large"}
     kind = "invalid_request_error" if error.status_code < 500 else "server_error"
     return answer(error.status_code, kind, str(error.detail), code=codes.get(error.status_code, "http_error"))
 
@@ -65,18 +69,24 @@ async def _invalid(_: Request, error: Exception) -> JSONResponse:
     return answer(422, "invalid_request_error", "; ".join(sentences), param, first["type"])
 
 
-async def _disk(_: Request, error: Exception) -> JSONResponse:
+async def _disk(request: Request, error: Exception) -> JSONResponse:
+    """The storage, a local disk, or another server of this one failed: never the client's fault."""
     assert isinstance(error, OSError)
+    log.error("the storage failed", path=request.url.path, request_id=_id(request), error=str(error))
     if error.errno in (errno.ENOSPC, errno.EDQUOT):
-        return answer(507, "server_error", f"the server's storage is full: {error}", code="storage_full")
-    return await _unexpected(_, error)
+        return answer(507, "server_error", "the server's storage is full", code="storage_full")
+    message = "the server's storage does not answer at the moment; try again"
+    return answer(503, "server_error", message, code="storage_unavailable")
 
 
 async def _unexpected(request: Request, error: Exception) -> JSONResponse:
-    request_id = request.scope.get("request_id", "-")
-    log.error("a request failed", request_id=request_id, path=request.url.path, exc_info=error)
-    message = f"internal error (request id {request_id})"
+    log.error("a request failed", request_id=_id(request), path=request.url.path, exc_info=error)
+    message = f"internal error (request id {_id(request)})"
     return answer(500, "server_error", message, code="internal_error")
+
+
+def _id(request: Request) -> str:
+    return str(request.scope.get("request_id", "-"))
 
 
 def install(app: FastAPI) -> None:

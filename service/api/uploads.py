@@ -2,6 +2,7 @@
 
 import hashlib
 import secrets
+import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -48,6 +49,12 @@ def sweep(data_dir: Path) -> None:
         lock = locks.try_hold(path)
         if lock is not None:
             lock.remove()
+
+
+def spool_into(data_dir: Path) -> None:
+    """Let forms be received here: Python's own folder for temporary files may lie in memory, or be small."""
+    _folder(data_dir).mkdir(parents=True, exist_ok=True)
+    tempfile.tempdir = str(_folder(data_dir))
 
 
 def _folder(data_dir: Path) -> Path:

@@ -87,7 +87,7 @@ class Database:
             broken = error.connection_invalidated or isinstance(error, OperationalError | InterfaceError)
             if not broken:
                 raise
-            raise Unavailable(f"the database is not available at the moment; try again ({error.orig})") from error
+            raise Unavailable("the database is not available at the moment; try again", detail=error.orig) from error
         channels: set[str] = session.info.get(WAKE, set())
         if channels:
             failpoint("commit.unpublished")

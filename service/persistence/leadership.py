@@ -57,7 +57,8 @@ class Leadership:
                 return self._ask(self._connection or self._connect())
             except DBAPIError as error:
                 self._disconnect()
-                raise Unavailable(f"cannot ask the database for the leader's lock; try again ({error.orig})") from error
+                message = "cannot ask the database for the leader's lock; try again"
+                raise Unavailable(message, detail=error.orig) from error
 
     def report(self, *, healthy: bool) -> None:
         """Let the others see whether the duties of this process, if it leads, get done."""

@@ -15,14 +15,10 @@ from sqlalchemy import create_engine, text
 from starlette.testclient import TestClient
 
 from service import commands
-from service.api.dependencies import Services
-from service.app import described
 from service.domain.specs import JobSpec
 from service.local.embedded import Servers
-from service.messaging.wakeups import Listener, Publisher
-from service.persistence import checkpoints, jobs, keys
+from service.persistence import checkpoints, jobs
 from service.persistence.database import Database
-from service.settings import Settings
 from service.storage import locks
 from service.storage.store import Storage
 
@@ -41,17 +37,9 @@ def storage(s3: Any, tmp_path: Path) -> Storage:
 
 
 @pytest.fixture
-def api(embedded: Servers, database: Database, storage: Storage, tmp_path: Path) -> Iterator[TestClient]:
+def api(local_api: Callable[[Storage], TestClient], storage: Storage) -> Iterator[TestClient]:
     """In this process, as the admin."""
-    with database.transaction() as session:
-        _, secret = keys.add(session, "ada", "admin")
-    config = Settings(
-        database_url=embedded.database_url, redis_url=embedded.redis_url, storage_url="unused", data_dir=tmp_path
-    )
-    publisher, listener = Publisher(embedded.redis_url), Listener(embedded.redis_url)
-    app = described()
-    app.state.services = Services(config, database, storage, publisher, listener)
-    with TestClient(app, headers={"authorization": f"Bearer {secret}"}) as client:
+    with local_api(storage) as client:
         yield client
 
 

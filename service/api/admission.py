@@ -6,7 +6,7 @@ has waited for too long, is refused with a 503 and Retry-After.
 """
 
 import asyncio
-from collections.abc import Callable, Coroutine, Hashable
+from collections.abc import Awaitable, Callable, Coroutine, Hashable
 from typing import Any, TypeVar
 
 import anyio
@@ -33,12 +33,14 @@ class Admission:
         self._threads = CapacityLimiter(threads)
         self._waiting, self._patience = waiting, patience
 
-    async def run(self, work: Callable[[], T]) -> T:
+    async def run(self, work: Callable[[], T], gone: Callable[[], Awaitable[bool]] | None = None) -> T:
         """The result of `work`, which is carried through also if the client or the server goes away meanwhile.
-        Unavailable if it could not begin.
+        Unavailable if it could not begin, or if whoever asked was `gone` before that: they may ask again.
         """
         await self._enter(slot := object())
         try:
+            if gone is not None and await gone():
+                raise Unavailable("the client went away before its request began", code="client_gone")
             return await run_sync(work, limiter=self._threads)
         finally:
             self._slots.release_on_behalf_of(slot)

@@ -5,7 +5,7 @@ import inspect
 from collections.abc import Callable, Sequence
 from typing import Annotated, Any
 
-from fastapi import APIRouter, Depends, Response
+from fastapi import APIRouter, Depends, Request, Response
 from pydantic import BaseModel, TypeAdapter
 
 from service.api.dependencies import Services, services
@@ -13,8 +13,8 @@ from service.failpoints import failpoint
 from service.persistence.database import Session
 
 Endpoint = Callable[..., Any]
-ADDED = "admitted_by"
-"""The parameter that the wrapper adds to those of the endpoint."""
+ADDED, ASKED = "admitted_by", "asked"
+"""The parameters that the wrapper adds to those of the endpoint."""
 
 
 class Router(APIRouter):
@@ -33,18 +33,24 @@ def in_one_thread(endpoint: Endpoint, status: int) -> Endpoint:
     """The endpoint as a coroutine. With a parameter `session` it is a short transaction; without it, it moves files."""
     signature = inspect.signature(endpoint)
     with_session = "session" in signature.parameters
-    own = inspect.Parameter(ADDED, inspect.Parameter.KEYWORD_ONLY, annotation=Annotated[Services, Depends(services)])
+    own = [
+        inspect.Parameter(ADDED, inspect.Parameter.KEYWORD_ONLY, annotation=Annotated[Services, Depends(services)]),
+        inspect.Parameter(ASKED, inspect.Parameter.KEYWORD_ONLY, annotation=Request),
+    ]
 
     @functools.wraps(endpoint)
     async def run(**values: Any) -> Response:
         parts: Services = values.pop(ADDED)
+        request: Request = values.pop(ASKED)
         work = functools.partial(_answer, endpoint, values, status)
+        gone = None if request.method == "GET" else request.is_disconnected
         if not with_session:
-            return await parts.admissions.transfers.run(work)
-        return await parts.admissions.requests.run(functools.partial(_in_transaction, parts, values["session"], work))
+            return await parts.admissions.transfers.run(work, gone)
+        whole = functools.partial(_in_transaction, parts, values["session"], work)
+        return await parts.admissions.requests.run(whole, gone)
 
     del run.__wrapped__  # FastAPI would look through it at the plain function
-    parameters: Sequence[inspect.Parameter] = [*signature.parameters.values(), own]
+    parameters: Sequence[inspect.Parameter] = [*signature.parameters.values(), *own]
     run.__signature__ = signature.replace(parameters=parameters)  # type: ignore[attr-defined]  # what FastAPI reads
     return run
 

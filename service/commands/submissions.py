@@ -100,13 +100,15 @@ def _hash(request: str) -> str:
 def _earlier(session: Session, by: Requester, request_hash: str) -> Job | None:
     """The job that an earlier try of this request made, if any. Conflict if the Idempotency-Key made another job.
 
-    Without a key, a repeated request is recognised by its hash: the same spec would give the same weights anyway.
+    Without a key, a repeated request is recognised by its hash: the same spec would give the same weights anyway. So is
+    an original that its own repetition has overtaken, while the server or the network stood still.
     """
     if by.idempotency_key is not None:
         job = jobs.by_idempotency_key(session, by.owner, by.idempotency_key)
         return job and _same(job, request_hash)
     jobs.lock_requests(session, by.owner, request_hash)  # an earlier try may not have committed yet
-    return jobs.by_request_hash(session, by.owner, request_hash) if by.repeated else None
+    find = jobs.by_request_hash if by.repeated else jobs.made_by_repetition
+    return find(session, by.owner, request_hash)
 
 
 def _same(earlier: Job, request_hash: str) -> Job:
@@ -125,13 +127,18 @@ def _add(
     """The job, and whether this call made it."""
     _check_queue_limit(session, by)
     check(session, by.owner, spec, roots)
-    job = jobs.add(session, by.owner, spec, jobs.Origin(by.idempotency_key, request_hash, by.key_id, **origin))
+    job = jobs.add(session, by.owner, spec, _origin(by, request_hash, **origin))
     if job is None:  # the same request came twice at the same time, and the other one was faster
         first = _earlier(session, by, request_hash)
         assert first is not None
         return first, False
     failpoint("submit.written")
     return job, True
+
+
+def _origin(by: Requester, request_hash: str, **job_ids: str) -> jobs.Origin:
+    alone = by.repeated and by.idempotency_key is None  # with a key, the original finds the job by that
+    return jobs.Origin(by.idempotency_key, request_hash, by.key_id, made_by_repetition=alone, **job_ids)
 
 
 def _check_queue_limit(session: Session, by: Requester) -> None:

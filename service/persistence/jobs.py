@@ -20,6 +20,7 @@ from service.domain.webhooks import EVENT_OF_STATUS
 from service.persistence import checkpoints, clock, deliveries, events, health_notes, metrics, outbox
 from service.persistence.tables import Job, Metric, Sample
 
+LATE_MINUTES = 2  # a server may have stood still for so long with a request in its socket
 REPEAT_MINUTES = 15  # the OpenAI SDK repeats a request within two waits of ten minutes at most, usually of seconds
 
 
@@ -32,6 +33,7 @@ class Origin:
     key_id: str | None = None
     retry_of: str | None = None
     clone_of: str | None = None
+    made_by_repetition: bool = False
 
 
 @dataclass(frozen=True)
@@ -119,9 +121,22 @@ def lock_requests(session: Session, owner: str, request_hash: str) -> None:
 
 def by_request_hash(session: Session, owner: str, request_hash: str) -> Job | None:
     """The newest job of the last REPEAT_MINUTES that an equal request made."""
-    recent = Job.created_at > func.now() - timedelta(minutes=REPEAT_MINUTES)
+    return session.scalar(_equal_requests(owner, request_hash, REPEAT_MINUTES))
+
+
+def made_by_repetition(session: Session, owner: str, request_hash: str) -> Job | None:
+    """The job of the last LATE_MINUTES that a repetition made before its original came, which is now; once."""
+    early = _equal_requests(owner, request_hash, LATE_MINUTES).where(Job.made_by_repetition).with_for_update()
+    job = session.scalar(early)
+    if job is not None:
+        job.made_by_repetition = False
+    return job
+
+
+def _equal_requests(owner: str, request_hash: str, minutes: int) -> Select[Job]:
+    recent = Job.created_at > func.now() - timedelta(minutes=minutes)
     same = select(Job).where(Job.owner == owner, Job.request_hash == request_hash, recent)
-    return session.scalar(same.order_by(Job.created_at.desc()).limit(1))
+    return same.order_by(Job.created_at.desc()).limit(1)
 
 
 def _lock_until_commit(session: Session, name: str) -> None:

@@ -97,6 +97,8 @@ class Job(Created, Base):
     max_restarts: Mapped[int]
     idempotency_key: Mapped[str | None]
     request_hash: Mapped[str | None]
+    made_by_repetition: Mapped[bool] = mapped_column(server_default=text("false"))
+    """Whether its original request has not been seen: it may still come."""
     """Hash of the submitted spec: identifies a repeated request that has no Idempotency-Key."""
     key_id: Mapped[str | None] = mapped_column(ForeignKey("keys.id", ondelete="SET NULL"))
     """The key that submitted the job; the limits of the key apply to it."""

@@ -1,6 +1,10 @@
 """Many requests at once, streams that stay, and what ends them."""
 
 import asyncio
+import json
+import os
+import signal
+import socket
 import threading
 import time
 from collections import Counter
@@ -13,12 +17,14 @@ import anyio
 import anyio.lowlevel
 import httpx2
 import pytest
+from rig import procs
 from sqlalchemy import create_engine, text
 
 from hone.client import Client
 from hone.errors import Unavailable
 from service.api.admission import Admission, SharedCalls
 from service.api.streams import Streams
+from service.domain.specs import JobSpec
 
 CROWD = 150
 """With FastAPI's 40 threads and 20 connections, 60 requests at once waited for each other for half a minute."""
@@ -180,6 +186,51 @@ def test_what_was_admitted_is_carried_through_although_nobody_waits_for_it() -> 
         await admission.run(lambda: None)  # its slot is free again
 
     in_a_loop(test)
+
+
+def test_what_nobody_waits_for_any_more_is_not_begun() -> None:
+    async def gone() -> bool:
+        return True
+
+    async def test() -> None:
+        admission = Admission(threads=1)
+        with pytest.raises(Unavailable, match="went away"):
+            await admission.run(lambda: pytest.fail("begun"), gone)
+        await admission.run(lambda: None)  # its slot is free again
+
+    in_a_loop(test)
+
+
+def test_a_submit_that_was_given_up_and_its_repetition_make_one_job(
+    server: Any, http: httpx2.Client, spec: Callable[..., JobSpec]
+) -> None:
+    (api,) = procs.of_service(server.data_dir, "service.app:create_app")
+    document = spec(name="given up", resources={"gpus": 1, "gpu_memory_gb": 9000}).model_dump(mode="json")
+    place = urlsplit(server.url)
+    os.kill(api, signal.SIGSTOP)
+    try:
+        with socket.create_connection((place.hostname, place.port)) as first:
+            body = json.dumps(document).encode()
+            head = f"POST /v1/jobs HTTP/1.1\r\nhost: here\r\nauthorization: Bearer {server.key}\r\n"
+            first.sendall(
+                f"{head}content-type: application/json\r\ncontent-length: {len(body)}\r\n\r\n".encode() + body
+            )
+        answers: list[int] = []
+
+        def again() -> None:
+            repeated = {"x-stainless-retry-count": "1", "authorization": f"Bearer {server.key}"}
+            answers.append(
+                httpx2.post(f"{server.url}/v1/jobs", json=document, headers=repeated, timeout=60).status_code
+            )
+
+        repetition = threading.Thread(target=again)
+        repetition.start()
+    finally:
+        os.kill(api, signal.SIGCONT)
+    repetition.join(60)
+    made = [job for job in http.get("/v1/jobs", params={"limit": 100}).json()["data"] if job["name"] == "given up"]
+    assert answers == [201] and len(made) == 1
+    http.post(f"/v1/jobs/{made[0]['id']}/cancel")
 
 
 def test_one_who_goes_away_does_not_take_a_shared_answer_along_and_errors_are_not_kept() -> None:

@@ -59,6 +59,21 @@ def test_a_repeated_request_without_a_key_makes_one_job(database: Database, spec
     assert submit(database, spec()) != first  # whoever asks twice wants two
 
 
+def test_an_original_that_comes_after_its_repetitions_makes_no_second_job(database: Database, spec: Make) -> None:
+    first = submit(database, spec(), Requester("ada", repeated=True))
+    assert submit(database, spec(), Requester("ada", repeated=True)) == first
+    assert submit(database, spec(steps=9)) != first and submit(database, spec(), Requester("bob")) != first
+    assert submit(database, spec()) == first  # the original
+    assert submit(database, spec()) != first  # whoever asks again wants two
+
+
+def test_a_job_that_a_repetition_made_long_ago_is_not_that_of_a_new_request(database: Database, spec: Make) -> None:
+    first = submit(database, spec(), Requester("ada", repeated=True))
+    with database.transaction() as session:
+        session.execute(update(Job).values(created_at=func.now() - func.make_interval(0, 0, 0, 0, 0, 3)))
+    assert submit(database, spec()) != first
+
+
 def test_a_request_that_is_repeated_much_later_makes_another_job(database: Database, spec: Make) -> None:
     first = submit(database, spec())
     with database.transaction() as session:

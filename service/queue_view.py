@@ -9,8 +9,9 @@ from datetime import datetime, timedelta
 from itertools import islice
 
 from hone.documents import QueuedRead, Usage
+from hone.documents.queue import WaitsFor
 from service.domain.queue import ClaimedJob, Machine, WaitingJob, estimate_starts
-from service.domain.waiting import Hold, explain
+from service.domain.waiting import Facts, Hold, explain
 from service.persistence import clock, queue, workers
 from service.persistence.database import Session
 from service.persistence.queue import QueuedJob, RunningJob
@@ -65,6 +66,11 @@ class QueueView:
         self._snapshot: QueueSnapshot | None = None
         self._valid_until = 0.0
 
+    @property
+    def latest(self) -> QueueSnapshot | None:
+        """The snapshot that was read last; it may be old."""
+        return self._snapshot
+
     def snapshot(self, session: Session) -> QueueSnapshot:
         """The queue; the snapshot of a long queue may be some seconds old."""
         latest = self._snapshot
@@ -88,6 +94,21 @@ def page(session: Session, snapshot: QueueSnapshot, owner: str | None, after: in
     ids = list(islice((job_id for job_id, job_owner in behind if owner in (None, job_owner)), limit))
     jobs = queue.details(session, ids)
     return [_document(jobs[job_id], snapshot) for job_id in ids if job_id in jobs]
+
+
+def waiting_reasons(session: Session, snapshot: QueueSnapshot, ids: Sequence[str]) -> dict[str, tuple[WaitsFor, str]]:
+    """What these queued jobs wait for, also those that the snapshot does not know yet."""
+    queued = queue.details(session, ids)
+    return {
+        job_id: explain(_hold(snapshot, job_id, job.facts), job.facts, snapshot.machines)
+        for job_id, job in queued.items()
+    }
+
+
+def _hold(snapshot: QueueSnapshot, job_id: str, facts: Facts) -> Hold | None:
+    if job_id in snapshot.positions:
+        return snapshot.holds.get(job_id)
+    return Hold.PARENT if facts.unfinished_parents else None
 
 
 def _document(queued: QueuedJob, snapshot: QueueSnapshot) -> QueuedRead:

@@ -83,7 +83,7 @@ def _facts(job: JobRead) -> list[tuple[str, str]]:
         "status": job.status + (f", {progress.phase}" if job.status == "running" else ""),
         "progress": f"step {progress.step} of {progress.total_steps or '?'}, attempt {job.attempt}",
         "epochs": _epochs(progress),
-        "waits for": ", ".join(job.blocked_by),
+        "waits for": ", ".join(job.blocked_by) or job.why,
         "failure": job.failure and f"{job.failure.category}: {job.failure.message}",
         "hint": job.failure and job.failure.hint,
     }

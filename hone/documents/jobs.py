@@ -6,6 +6,7 @@ from typing import Any, Literal, Self
 from pydantic import BaseModel, Field, field_validator, model_validator
 
 from hone.documents.health_notes import HealthNote
+from hone.documents.queue import WaitsFor
 from hone.documents.status import Failure, JobStatus, Progress
 from hone.documents.validation import Strict, refusal
 
@@ -39,6 +40,10 @@ class JobRead(BaseModel):
     blocked_by: list[str] = Field(description="jobs that must succeed before this one starts")
     queue_position: int | None = Field(None, description="1: claimed next if nothing changes; null unless queued")
     estimated_start_at: datetime | None = Field(None, description="estimated start of a queued job; null: unknown")
+    waits_for: WaitsFor | None = Field(
+        None, description="what a queued job waits for; `capacity`: no live worker could ever run it"
+    )
+    why: str | None = Field(None, description="the same as a sentence")
     created_at: datetime
     started_at: datetime | None
     finished_at: datetime | None

@@ -7,7 +7,9 @@ from fastapi.exceptions import RequestValidationError
 from pydantic import ValidationError
 
 from hone.documents import JobChange, JobExtension, JobRead, Page
+from hone.documents.queue import WaitsFor
 from hone.documents.status import JobStatus
+from hone.errors import Invalid
 from service import commands
 from service.api.dependencies import Reader, ServicesDep, SessionDep, Writer
 from service.api.routing import Router
@@ -18,7 +20,7 @@ from service.persistence import jobs
 from service.persistence.database import Session
 from service.persistence.jobs import JobFilter
 from service.persistence.tables import Job
-from service.queue_view import QueueSnapshot, QueueView
+from service.queue_view import QueueSnapshot, QueueView, waiting_reasons
 
 router = Router(prefix="/v1/jobs", tags=["jobs"])
 IdempotencyKey = Annotated[
@@ -49,13 +51,17 @@ async def _filter(status: JobStatus | None = None, algorithm: str | None = None)
 def read(session: Session, view: QueueView, rows: list[Job], *, with_position: bool = True) -> list[JobRead]:
     """Rows as documents; `with_position`: including positions in the queue, which a new job does not have yet."""
     blocked = jobs.blocked_by(session, rows)
-    any_queued = with_position and any(job.status == JobStatus.QUEUED for job in rows)
-    snapshot = view.snapshot(session) if any_queued else None
-    return [_document(job, blocked.get(job.id, []), snapshot) for job in rows]
+    queued = [job.id for job in rows if job.status == JobStatus.QUEUED]
+    snapshot = None if not queued else view.snapshot(session) if with_position else view.latest
+    reasons = waiting_reasons(session, snapshot, queued) if snapshot is not None else {}
+    return [_document(job, blocked.get(job.id, []), snapshot, reasons.get(job.id)) for job in rows]
 
 
-def _document(job: Job, blocked_by: list[str], snapshot: QueueSnapshot | None) -> JobRead:
+def _document(
+    job: Job, blocked_by: list[str], snapshot: QueueSnapshot | None, reason: tuple[WaitsFor, str] | None
+) -> JobRead:
     queue = snapshot if job.status == JobStatus.QUEUED else None  # the snapshot may be older than the job's start
+    waits_for, why = reason or (None, None)
     return JobRead(
         id=job.id,
         name=job.name,
@@ -80,6 +86,8 @@ def _document(job: Job, blocked_by: list[str], snapshot: QueueSnapshot | None) -
         blocked_by=blocked_by,
         queue_position=queue.positions.get(job.id) if queue else None,
         estimated_start_at=queue.starts.get(job.id) if queue else None,
+        waits_for=waits_for,
+        why=why,
         created_at=job.created_at,
         started_at=job.started_at,
         finished_at=job.finished_at,
@@ -87,10 +95,20 @@ def _document(job: Job, blocked_by: list[str], snapshot: QueueSnapshot | None) -
 
 
 @router.post("", status_code=201)
-def submit_job(spec: JobSpec, by: By, session: SessionDep, parts: ServicesDep) -> JobRead:
+def submit_job(
+    spec: JobSpec,
+    by: By,
+    session: SessionDep,
+    parts: ServicesDep,
+    strict_resources: Annotated[bool, Query(description="refuse a job that no live worker could ever run")] = False,  # noqa: FBT002 - a query parameter
+) -> JobRead:
     """Queue a training job. Once this has answered, the job is durable."""
     failpoint("request.read")
     job = commands.submit(session, by, spec, parts.settings.model_roots)
+    if strict_resources:
+        waits_for, why = waiting_reasons(session, parts.queue.snapshot(session), [job.id])[job.id]
+        if waits_for == "capacity":
+            raise Invalid(f"{why}; lower resources, or start such a worker", param="resources", code="no_such_worker")
     return read(session, parts.queue, [job], with_position=False)[0]
 
 

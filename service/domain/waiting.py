@@ -31,9 +31,9 @@ class Facts:
 def explain(hold: Hold | None, job: Facts, machines: list[Machine]) -> tuple[WaitsFor, str]:
     """What the job waits for, as a word and a sentence. `machines` are the workers that claim jobs."""
     match hold:
-        case Hold.PARENT:
+        case Hold.PARENT if job.unfinished_parents:  # the hold may be some seconds older than the facts
             return "parent", f"{' and '.join(job.unfinished_parents)} must succeed first"
-        case Hold.BACKOFF:
+        case Hold.BACKOFF if job.not_before is not None:
             return "backoff", f"it was lost and is tried again at {job.not_before:%H:%M:%S} UTC"
         case Hold.MAX_RUNNING:
             return "limit", f"its key runs at most {job.max_running} jobs at a time (max_running)"

@@ -4,6 +4,8 @@ from typing import Any
 
 import httpx2
 
+from hone.client import Client
+
 LONG = 100_000
 
 
@@ -68,6 +70,27 @@ def test_what_an_sdk_sends_again_by_itself_makes_no_second_job(waiting: Any, htt
     first = waiting(steps=1, seed=4711)
     again = http.post("/v1/jobs", json=first["spec"], headers={"x-stainless-retry-count": "1"})
     assert (again.status_code, again.json()["id"]) == (201, first["id"])
+
+
+def test_a_job_says_what_it_waits_for_and_one_that_could_never_run_may_be_refused(
+    server: Any, http: httpx2.Client, waiting: Any
+) -> None:
+    job = waiting(steps=1)
+    listed = next(each for each in http.get("/v1/jobs").json()["data"] if each["id"] == job["id"])
+    for shown in (http.get(f"/v1/jobs/{job['id']}").json(), listed):
+        assert (shown["waits_for"], shown["why"]) == ("capacity", "no live worker has 1 GPU")
+    child = server.submit(model=f"job:{job['id']}@latest", steps=1)
+    blocked = http.get(f"/v1/jobs/{child['id']}").json()
+    assert (blocked["waits_for"], blocked["why"]) == ("parent", f"{job['id']} must succeed first")
+    http.post(f"/v1/jobs/{child['id']}/cancel")
+    assert http.get(f"/v1/jobs/{child['id']}").json()["waits_for"] is None
+    with Client(server.url, server.key) as client:
+        before = client.jobs.list(limit=1).data[0].id
+        for resources, words in [({"gpus": 1}, "1 GPU"), ({"memory_gb": 4000}, "4000 GB of memory")]:
+            refused = http.post("/v1/jobs?strict_resources=true", json={**job["spec"], "resources": resources})
+            assert refused.status_code == 422 and refused.json()["error"]["param"] == "resources"
+            assert refused.json()["error"]["message"].startswith(f"no live worker has {words}; lower resources")
+        assert client.jobs.list(limit=1).data[0].id == before
 
 
 def test_viewers_and_other_owners_change_nothing(server: Any, http: httpx2.Client, waiting: Any) -> None:

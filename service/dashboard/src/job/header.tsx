@@ -29,6 +29,7 @@ export function Header({ job, live }: JobProps) {
       {job.failure && <FailureBox failure={job.failure} />}
       <HealthNotes notes={job.health_notes ?? []} />
       <Blockers ids={job.blocked_by} />
+      {job.blocked_by.length === 0 && job.why != null && <p class="hint">Waiting: {job.why}.</p>}
       <Facts job={job} live={live} />
     </header>
   )

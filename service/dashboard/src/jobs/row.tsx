@@ -21,6 +21,7 @@ export function Row({ job, now }: { job: Job; now: number }) {
         <HealthBadge notes={job.health_notes ?? []} />
         {job.blocked_by.length > 0 && <span class="note">waiting for {count(job.blocked_by.length)}</span>}
         <QueuePosition job={job} now={now} />
+        {job.waits_for === 'capacity' && <span class="note">{job.why}</span>}
         {job.failure && <span class="note">{job.failure.category}</span>}
         {job.attempt > 1 && <span class="note">attempt {job.attempt}</span>}
       </td>

@@ -64,6 +64,8 @@ class _Service:
 
     def run(self) -> None:
         """Start everything, and restart what dies until `pause` raises."""
+        if not self.data.root.exists():  # a refusal must not leave a new directory behind
+            available_port(self.options.host, self.options.port)
         prepare(self.data.root, unprivileged() if self.embedded else None)
         self.stack.enter_context(self.data.locked())
         port = available_port(self.options.host, self.options.port)

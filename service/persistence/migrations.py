@@ -34,12 +34,15 @@ def newest() -> str:
 
 
 def upgrade(database_url: str) -> None:
-    """Apply the migrations that are missing."""
-    command.upgrade(config(database_url), "head")
+    """Apply the migrations that are missing. Invalid if a newer version of Hone has migrated the database."""
+    migrate(database_url, "head")
 
 
 def migrate(database_url: str, revision: str) -> str:
-    """Migrate to a revision, or to `head`, and return it. A downgrade loses data that only newer schemas have."""
+    """Migrate to a revision, or to `head`, and return it. A downgrade loses data that only newer schemas have.
+
+    Invalid if there is no such revision, or if the database has one that only a newer version of Hone knows.
+    """
     settings = config(database_url)
     directory = ScriptDirectory.from_config(settings)
     order = [script.revision for script in reversed(list(directory.walk_revisions()))]
@@ -50,7 +53,12 @@ def migrate(database_url: str, revision: str) -> str:
     if script is None:
         raise Invalid(f"there is no schema revision {revision}; the revisions are {', '.join(order)}", param="to")
     now = current(database_url)
-    if now is not None and now in order and order.index(script.revision) < order.index(now):
+    if now is not None and now not in order:
+        raise Invalid(
+            f"the database has schema revision {now}, and this version of Hone knows none newer than {order[-1]}: a "
+            f"newer version has migrated it. Use that version, or let it migrate back (hone migrate --to {order[-1]})"
+        )
+    if now is not None and order.index(script.revision) < order.index(now):
         command.downgrade(settings, script.revision)
     else:
         command.upgrade(settings, script.revision)

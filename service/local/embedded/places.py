@@ -63,14 +63,19 @@ def _remove_stale(link: Path) -> None:
 
 
 def prepare(data: Path, account: Account | None) -> None:
-    """Make the data directory if it is missing; Invalid if the servers' user cannot pass to it.
+    """Make the data directory if it is missing; Invalid if a file is there, or the servers' user cannot pass to it.
 
     Directories that exist keep their mode, whatever it is.
     """
     if account is not None:
         _refuse_closed(data, account)
     if not data.is_dir():
-        data.mkdir(parents=True)
+        try:
+            data.mkdir(parents=True)
+        except (FileExistsError, NotADirectoryError):
+            file = next(place for place in (data, *data.parents) if place.exists())
+            message = f"data directory {data}: {file} is a file; choose another --data-dir, or move the file"
+            raise Invalid(message) from None
         data.chmod(0o700 if account is None else 0o711)  # others may pass, to what is theirs, and not look around
     if account is not None:
         _refuse_closed(data, account)

@@ -168,6 +168,19 @@ def test_a_port_that_is_taken_is_refused_before_anything_starts(folder: Path) ->
     assert not (folder / "postgres").exists()
 
 
+def test_a_refused_start_leaves_no_new_directory_and_a_file_in_its_place_is_named(folder: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        said, _ = hone_up(folder / "new", "--port", str(taken.getsockname()[1])).communicate(timeout=60)
+    assert "cannot listen on port" in said and not (folder / "new").exists()
+    (folder / "file").write_text("mine")
+    for place in (folder / "file", folder / "file" / "below"):
+        said, _ = hone_up(place).communicate(timeout=60)
+        assert said.strip() == (
+            f"hone: data directory {place}: {folder / 'file'} is a file; choose another --data-dir, or move the file"
+        )
+    assert (folder / "file").read_text() == "mine"
+
+
 def test_servers_of_ones_own_are_used_instead_of_embedded_ones(folder: Path, launch: Launch, embedded: Any) -> None:
     server = launch(folder, "--no-worker", DATABASE_URL=embedded.database_url, REDIS_URL=embedded.redis_url)
     with server.client() as http:

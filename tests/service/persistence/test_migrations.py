@@ -149,6 +149,18 @@ def test_a_schema_that_does_not_exist_is_refused_with_those_that_do(empty: str) 
         migrate(empty, "9999")
 
 
+@pytest.mark.parametrize("to", ["head", "0001"])
+def test_a_database_that_a_newer_version_migrated_is_left_alone(empty: str, engine: Engine, to: str) -> None:
+    upgrade(empty)
+    with engine.begin() as connection:
+        connection.execute(text("UPDATE alembic_version SET version_num = '0099'"))
+    with pytest.raises(Invalid, match=r"revision 0099, .* knows none newer than 00\d\d: a newer version has"):
+        migrate(empty, to)
+    with pytest.raises(Invalid, match="0099"):
+        upgrade(empty)
+    assert current(empty) == "0099"
+
+
 def test_a_migration_lets_the_service_pass_while_it_waits_for_a_table(empty: str, engine: Engine) -> None:
     old, new = steps()[0]
     migrate(empty, old)

@@ -26,6 +26,22 @@ def running(pid: int) -> bool:
     return _status(pid)[:1] not in ([], ["Z"], ["X"])
 
 
+def descendants(ancestor: int, words: str) -> list[int]:
+    """The processes below another one whose command line holds `words`."""
+    parents = {int(entry.name): parent(int(entry.name)) for entry in Path("/proc").iterdir() if entry.name.isdigit()}
+
+    def is_below(pid: int) -> bool:
+        while pid not in (0, ancestor):
+            pid = parents.get(pid, 0)
+        return pid == ancestor
+
+    return [
+        pid
+        for pid in parents
+        if words in _bytes(Path(f"/proc/{pid}/cmdline")).decode(errors="replace") and is_below(pid)
+    ]
+
+
 def parent(pid: int) -> int:
     """0 when it is gone."""
     fields = _status(pid)

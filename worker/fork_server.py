@@ -10,6 +10,7 @@ import threading
 from collections.abc import Sequence
 from contextlib import suppress
 
+from worker.environment import of_trainers
 from worker.protocol import ForkReply, ForkRequest
 
 GRACE_SECONDS = 5.0
@@ -76,6 +77,7 @@ class ForkServer:
                 [sys.executable, "-m", "worker.trainer", "--fork-server-fd", str(theirs.fileno())],
                 stdin=subprocess.DEVNULL,
                 pass_fds=[theirs.fileno()],
+                env=of_trainers(),
             )
         self._numbers = itertools.count()
         self._trainers: dict[int, ForkedTrainer] = {}

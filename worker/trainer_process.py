@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from types import TracebackType
 from typing import Self
 
+from worker.environment import of_trainers
 from worker.fork_server import ForkedTrainer, ForkServer
 from worker.protocol import Alive, Assignment, Command, Event, Message, Stop, decode, encode
 
@@ -44,6 +45,7 @@ class ExecutedTrainer(subprocess.Popen[bytes]):
             stdout=stdout,
             stderr=stderr,
             pass_fds=[events],
+            env=of_trainers(),
             start_new_session=True,  # a process group of its own: a terminal's Ctrl-C reaches only the worker
         )
 

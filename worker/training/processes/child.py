@@ -9,6 +9,8 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
+from worker.environment import of_rewards_and_tools
+
 ROOT = Path(__file__).resolve().parents[3]
 
 
@@ -24,12 +26,13 @@ class ChildProcess:
         """Whether it has said that it takes items."""
         self._unfinished_line = b""
         self._errors = tempfile.TemporaryFile()  # noqa: SIM115 - open as long as the process; kill() closes it
+        path = os.pathsep.join(filter(None, [str(ROOT), os.environ.get("PYTHONPATH")]))
         self.process = subprocess.Popen(
             [sys.executable, "-P", "-m", module],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=self._errors,
-            env=os.environ | {"PYTHONPATH": os.pathsep.join(filter(None, [str(ROOT), os.environ.get("PYTHONPATH")]))},
+            env=of_rewards_and_tools() | {"PYTHONPATH": path},
             start_new_session=True,
             bufsize=0,
         )

@@ -97,4 +97,5 @@ async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
             with suppress(asyncio.CancelledError):
                 await task
         await parts.listener.close()
+        parts.publisher.close()
         parts.database.close()

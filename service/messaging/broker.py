@@ -27,6 +27,10 @@ def celery(redis_url: str) -> Celery:
 
 
 def _broker_url(redis_url: str) -> str:
-    """redis-py writes a socket as `unix:///path`, kombu as `redis+socket:///path`."""
+    """redis-py writes a socket as `unix:///path`, kombu as `redis+socket:///path`; and kombu does not verify certificates
+    unless it is told to.
+    """
     scheme, separator, rest = redis_url.partition("://")
+    if scheme == "rediss" and "ssl_cert_reqs=" not in rest:
+        return f"{redis_url}{'&' if '?' in rest else '?'}ssl_cert_reqs=required"
     return f"redis+socket{separator}{rest}" if scheme == "unix" else redis_url

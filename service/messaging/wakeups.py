@@ -42,6 +42,10 @@ class Publisher:
         except RedisError:
             return False
 
+    def close(self) -> None:
+        """Give the connections back."""
+        self._redis.close()
+
 
 class Subscriber:
     """A subscription to one channel, for a thread that waits for its wake-ups."""

@@ -27,8 +27,8 @@ def celery(redis_url: str) -> Celery:
 
 
 def _broker_url(redis_url: str) -> str:
-    """redis-py writes a socket as `unix:///path`, kombu as `redis+socket:///path`; and kombu does not verify certificates
-    unless it is told to.
+    """redis-py writes a socket as `unix:///path`, kombu as `redis+socket:///path`. Kombu verifies certificates only
+    where it is told to.
     """
     scheme, separator, rest = redis_url.partition("://")
     if scheme == "rediss" and "ssl_cert_reqs=" not in rest:

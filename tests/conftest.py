@@ -7,13 +7,15 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Coroutine, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
+import anyio
 import httpx2
 import pytest
 from rig import procs
@@ -42,6 +44,7 @@ STEP_SECONDS = 0.02
 """What a step of training takes at least, in the service that the tests share: a job of many steps, which a test looks
 at or breaks, neither runs away from it nor takes a whole core from what else is tested at the same time.
 """
+T = TypeVar("T")
 NO_WORKER_HAS = {"gpus": 1}
 SHARING = ("faults", "browser", "production", "embedded", "docs")
 """Folders, wherever they are, whose tests share what takes long to start: one process runs each of them."""
@@ -146,6 +149,21 @@ def local_api(embedded: Servers, database: Database, tmp_path: Path) -> Callable
         return TestClient(app, headers={"authorization": f"Bearer {secret}"})
 
     return make
+
+
+@pytest.fixture
+def in_a_loop() -> Callable[[Callable[[], Coroutine[Any, Any, T]]], T]:
+    """Runs a coroutine function, for a minute at most, in a thread: that of the tests may have a browser's loop."""
+
+    async def bounded(test: Callable[[], Coroutine[Any, Any, T]]) -> T:
+        with anyio.fail_after(60):
+            return await test()
+
+    def run(test: Callable[[], Coroutine[Any, Any, T]]) -> T:
+        with ThreadPoolExecutor(1) as thread:
+            return thread.submit(anyio.run, bounded, test).result()
+
+    return run
 
 
 @pytest.fixture

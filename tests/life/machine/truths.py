@@ -18,7 +18,7 @@ from service.persistence.tables import Checkpoint, Event, Garbage, Job, Metric, 
 JOB = (Job.id, Job.status, Job.attempt, Job.restarts, Job.version, Job.lease_owner, Job.lease_expires_at)
 EVENT = (Event.job_id, Event.seq, Event.kind, Event.attempt, Event.step, Event.data)
 CHECKPOINT = (Checkpoint.job_id, Checkpoint.step, Checkpoint.promoted, Checkpoint.storage_key)
-OF_OTHERS = ("blocked_by", "queue_position")
+OF_OTHERS = ("blocked_by", "queue_position", "waits_for", "why")
 """What a job's document says of other jobs: it changes without a new version."""
 
 

@@ -1,6 +1,7 @@
 """Keys over HTTP: listed without secrets, limited, revoked."""
 
 import asyncio
+from collections.abc import Callable
 from typing import Any
 
 import anyio
@@ -52,7 +53,7 @@ def test_a_limit_that_cannot_be_is_refused(http: httpx2.Client, limit: dict[str,
     assert answer.status_code == 422 and answer.json()["error"]["param"] == next(iter(limit))
 
 
-def test_who_has_a_key_is_asked_once_and_again_once_it_was_revoked() -> None:
+def test_who_has_a_key_is_asked_once_and_again_once_it_was_revoked(in_a_loop: Callable[[Any], None]) -> None:
     asked: list[str] = []
 
     async def ada() -> Identity:
@@ -71,4 +72,4 @@ def test_who_has_a_key_is_asked_once_and_again_once_it_was_revoked() -> None:
         await known.find("hone-1", ada)
         assert len(asked) == 2
 
-    asyncio.run(run())
+    in_a_loop(run)

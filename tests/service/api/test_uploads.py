@@ -86,7 +86,7 @@ def scope(path: str) -> dict[str, Any]:
     return {"type": "http", "method": "POST", "path": path, "headers": [], "query_string": b""}
 
 
-def test_more_uploads_at_once_than_fit_are_refused_and_later_ones_are_not() -> None:
+def test_more_uploads_at_once_than_fit_are_refused_and_later_ones_are_not(in_a_loop: Callable[[Any], None]) -> None:
     async def test() -> None:
         go, begun = anyio.Event(), 0
         answers: list[int] = []
@@ -115,10 +115,12 @@ def test_more_uploads_at_once_than_fit_are_refused_and_later_ones_are_not() -> N
         await limit(scope("/v1/files"), receive, send)
         assert answers == [503] + [201] * (MOST_UPLOADS + 1)
 
-    anyio.run(test)
+    in_a_loop(test)
 
 
-def test_a_body_that_stops_coming_ends_its_request_and_a_stream_may_wait(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_body_that_stops_coming_ends_its_request_and_a_stream_may_wait(
+    monkeypatch: pytest.MonkeyPatch, in_a_loop: Callable[[Any], None]
+) -> None:
     monkeypatch.setattr("service.api.middleware.SILENCE_SECONDS", 0.05)
 
     async def test() -> None:
@@ -140,4 +142,4 @@ def test_a_body_that_stops_coming_ends_its_request_and_a_stream_may_wait(monkeyp
         sent.append({"type": "http.request", "body": b"", "more_body": False})
         await limited(read_twice)(scope("/v1/jobs"), receive, None)  # type: ignore[arg-type]
 
-    anyio.run(test)
+    in_a_loop(test)

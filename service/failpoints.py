@@ -36,7 +36,7 @@ POINTS: dict[str, str] = {
     "request.committing": "an endpoint is done; its transaction is about to be committed",
     "request.committed": "a request's transaction is committed; no response was sent",
     "commit.unpublished": "a transaction is committed; no wake-up was sent",
-    "outbox.taken": "a message is locked, not sent",
+    "outbox.taken": "a message was read, not sent",
     "outbox.sent": "the broker has a message; its row is still there",
     "outbox.deleted": "the row of a sent message is deleted, not committed",
     "outbox.committed": "sent messages are forgotten",

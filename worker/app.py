@@ -1,8 +1,11 @@
 """The worker process: `celery -A worker.app worker`. Wiring only; it never imports torch."""
 
+import logging
 import os
 import secrets
 import socket
+import threading
+import time
 from typing import Any
 
 from celery.signals import worker_init, worker_shutdown, worker_shutting_down
@@ -28,6 +31,9 @@ app.conf.update(
 app.set_current()
 app.set_default()
 
+HANDING_BACK_SECONDS = 10.0  # to move the last checkpoints, beside the time that jobs have to save
+CELERY_SECONDS = 3.0
+log = logs.get(__name__)
 host = socket.gethostname()
 runtime = WorkerRuntime(
     config=config,
@@ -63,6 +69,18 @@ def _init(**_: Any) -> None:
 @worker_shutting_down.connect
 def _shutting_down(**_: Any) -> None:
     runtime.stop()
+    threading.Thread(target=_end_in_time, name="end", daemon=True).start()
+
+
+def _end_in_time() -> None:
+    """Hand the jobs back and end, whatever hangs: Celery waits for the broker when it stops, for more than a minute."""
+    closing = threading.Thread(target=runtime.close, daemon=True)
+    closing.start()
+    closing.join(config.grace_seconds + HANDING_BACK_SECONDS)
+    time.sleep(CELERY_SECONDS)  # in which Celery ends by itself, if nothing hangs
+    log.warning("the worker ends although something hangs", jobs_handed_back=not closing.is_alive())
+    logging.shutdown()
+    os._exit(0)
 
 
 @worker_shutdown.connect

@@ -7,7 +7,7 @@ from functools import partial
 from service import health_files, logs, settings
 from service.dispatcher.garbage import GarbageCollector
 from service.dispatcher.retention import Retention
-from service.dispatcher.rounds import ROUND_SECONDS, Dispatcher, run
+from service.dispatcher.rounds import ROUND_SECONDS, Dispatcher, run, send_doorbells
 from service.dispatcher.webhook_sender import Sender
 from service.messaging import broker
 from service.messaging.wakeups import Listener, Publisher, Subscriber
@@ -16,6 +16,8 @@ from service.persistence.database import STALL_SECONDS, Database
 from service.persistence.leadership import Leadership
 from service.storage.store import Storage
 from service.threads import LoopThread
+
+SEND_SECONDS = 3.0  # within which the broker takes a doorbell, or it waits for the next round
 
 
 def main() -> None:
@@ -27,7 +29,7 @@ def main() -> None:
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: stop.set())
     publisher = Publisher(config.redis_url)
-    database = Database(config.database_url, after_commit=publisher.publish, pool_size=2, stall_seconds=STALL_SECONDS)
+    database = Database(config.database_url, after_commit=publisher.publish, pool_size=3, stall_seconds=STALL_SECONDS)
     leadership = Leadership(config.database_url)
     open_storage = partial(Storage, config.storage_url, config.data_dir / "cache")
     collector = GarbageCollector(database, open_storage, config.sweep_seconds)
@@ -36,18 +38,34 @@ def main() -> None:
     webhooks = _webhook_thread(config, leadership, stop)
     webhooks.start()
 
-    def report_health(healthy: bool) -> None:  # noqa: FBT001 - the one thing that is reported
-        leadership.report(healthy=healthy)
-        if healthy:
+    health = {"rounds": True, "doorbells": True}
+
+    def report_health(name: str, healthy: bool) -> None:  # noqa: FBT001 - the one thing that is reported
+        health[name] = healthy
+        leadership.report(healthy=all(health.values()))
+        if all(health.values()):
             health_files.touch(config.data_dir, "dispatcher")
 
-    run(
-        Dispatcher(database, broker.celery(config.redis_url), other_duties),
+    celery = broker.celery(config.redis_url, send_seconds=SEND_SECONDS)
+    dispatcher = Dispatcher(database, celery, other_duties, lease_seconds=config.lease_seconds)
+    ring = partial(
+        send_doorbells,
+        dispatcher.doorbells,
         wait=partial(wakeups.wait, ROUND_SECONDS, stop),
         stop=stop,
-        report_health=report_health,
+        report_health=partial(report_health, "doorbells"),
         leads=leadership,
     )
+    doorbells = LoopThread(ring, "doorbells")
+    doorbells.start()
+    run(
+        dispatcher,
+        wait=partial(stop.wait, ROUND_SECONDS),
+        stop=stop,
+        report_health=partial(report_health, "rounds"),
+        leads=partial(leadership, acts=True),
+    )
+    doorbells.join(5)
     webhooks.join(5)
     collector.close()
     leadership.close()

@@ -1,4 +1,8 @@
-"""Sends doorbells, the messages of the outbox, to the workers through Celery."""
+"""Sends doorbells, the messages of the outbox, to the workers through Celery.
+
+In a thread of its own and outside transactions: a broker that hangs must keep neither lost jobs from returning to the
+queue nor rows locked.
+"""
 
 from celery import Celery
 
@@ -8,7 +12,7 @@ from service.persistence.database import Database
 
 
 class Doorbells:
-    """A duty of the dispatcher."""
+    """What a thread of the dispatcher does."""
 
     def __init__(self, database: Database, celery: Celery) -> None:
         self._database = database
@@ -21,14 +25,14 @@ class Doorbells:
         queue up in the broker for workers that start later.
         """
         with self._database.transaction() as session:
-            messages = outbox.take(session)
+            messages = outbox.oldest(session)
             doorbells = messages[: max(1, len(workers.alive(session)))] if messages else []
-            for doorbell in doorbells:
-                failpoint("outbox.taken")
-                self._celery.send_task(doorbell.topic, kwargs=doorbell.payload, retry=False, ignore_result=True)
-                failpoint("outbox.sent")
-            outbox.sent(session, messages)
-            if messages:
-                failpoint("outbox.deleted")
+        for doorbell in doorbells:
+            failpoint("outbox.taken")
+            self._celery.send_task(doorbell.topic, kwargs=doorbell.payload, retry=False, ignore_result=True)
+            failpoint("outbox.sent")
         if messages:
+            with self._database.transaction() as session:
+                outbox.sent(session, messages)
+                failpoint("outbox.deleted")
             failpoint("outbox.committed")

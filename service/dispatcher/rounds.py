@@ -5,7 +5,6 @@ each takes only rows that no other has locked.
 """
 
 import threading
-import time
 from collections.abc import Callable, Sequence
 
 from celery import Celery
@@ -24,21 +23,16 @@ Duty = Callable[[], None]
 class Dispatcher:
     """The duties, which do not depend on each other: without Redis lost jobs must still return to the queue."""
 
-    def __init__(self, database: Database, celery: Celery, other_duties: Sequence[Duty] = ()) -> None:
+    def __init__(
+        self, database: Database, celery: Celery, other_duties: Sequence[Duty] = (), *, lease_seconds: float = 0.0
+    ) -> None:
         self.doorbells = Doorbells(database, celery)
-        self.recovery = Recovery(database)
+        self.recovery = Recovery(database, lease_seconds)
         self._other_duties = other_duties
-        self._next_round_at = 0.0
 
     def due(self) -> list[Duty]:
-        """The duties that are due now: doorbells at any time, the others once a round. Doorbells come last: they wait
-        while Redis does not answer.
-        """
-        if time.monotonic() < self._next_round_at:
-            return [self.doorbells.send]
-        self._next_round_at = time.monotonic() + ROUND_SECONDS
-        recovery = [self.recovery.return_lost_jobs, self.recovery.fail_unstartable_jobs]
-        return [*recovery, *self._other_duties, self.doorbells.send]
+        """The duties of a round; doorbells have a loop of their own."""
+        return [self.recovery.return_lost_jobs, self.recovery.fail_unstartable_jobs, *self._other_duties]
 
 
 def run(
@@ -49,10 +43,32 @@ def run(
     leads: Callable[[], bool],
 ) -> None:
     """Rounds until `stop` is set. After each, `report_health` gets whether all duties succeeded; a standby has none."""
+
+    def asked() -> bool:
+        leading = leads()
+        dispatcher.recovery.database_answered()
+        return leading
+
     while not stop.is_set():
-        failed = [duty for duty in dispatcher.due() if not _succeeds(duty, leads)]
+        failed = [duty for duty in dispatcher.due() if not _succeeds(duty, asked)]
         report_health(not failed)
         if failed:
+            stop.wait(ROUND_SECONDS)
+        wait()
+
+
+def send_doorbells(
+    doorbells: Doorbells,
+    wait: Callable[[], object],
+    stop: threading.Event,
+    report_health: Callable[[bool], None],
+    leads: Callable[[], bool],
+) -> None:
+    """The same for doorbells: at each wake-up, and once a round."""
+    while not stop.is_set():
+        sent = _succeeds(doorbells.send, leads)
+        report_health(sent)
+        if not sent:
             stop.wait(ROUND_SECONDS)
         wait()
 

@@ -5,8 +5,10 @@ from celery import Celery
 QUEUE = "hone"
 
 
-def celery(redis_url: str) -> Celery:
-    """An application on a Redis broker, without results: the row is the result."""
+def celery(redis_url: str, *, send_seconds: float | None = None) -> Celery:
+    """An application on a Redis broker, without results: the row is the result. `send_seconds`, for who only sends: a
+    broker that has not answered for so long counts as away.
+    """
     app = Celery("hone", broker=_broker_url(redis_url), set_as_current=False)
     app.conf.update(
         task_default_queue=QUEUE,
@@ -18,7 +20,11 @@ def celery(redis_url: str) -> Celery:
         worker_disable_prefetch=True,
         broker_connection_retry_on_startup=True,
         broker_connection_max_retries=None,
-        broker_transport_options={"socket_connect_timeout": 2, "socket_timeout": 30, "retry_on_timeout": True},
+        broker_transport_options={
+            "socket_connect_timeout": 2,
+            "socket_timeout": send_seconds or 30,
+            "retry_on_timeout": send_seconds is None,
+        },
         worker_hijack_root_logger=False,
         worker_redirect_stdouts=False,  # it would make a log line of every line of a traceback
         worker_send_task_events=False,

@@ -2,6 +2,7 @@
 
 import asyncio
 import threading
+import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
@@ -13,6 +14,7 @@ from service.logs import get
 
 log = get(__name__)
 RETRY_SECONDS = 1.0
+AWAY_SECONDS = 5.0  # for which a Redis that did not answer is left alone
 
 
 class Publisher:
@@ -21,9 +23,12 @@ class Publisher:
     def __init__(self, redis_url: str) -> None:
         self._redis = redis.Redis.from_url(redis_url, socket_timeout=1, socket_connect_timeout=1)
         self._away = False
+        self._retry_at = 0.0
 
     def publish(self, channels: set[str]) -> None:
-        """Wake whoever subscribes to these channels."""
+        """Wake whoever subscribes to these channels. A Redis that hangs costs a second at times, not at each commit."""
+        if time.monotonic() < self._retry_at:
+            return
         try:
             with self._redis.pipeline(transaction=False) as pipeline:
                 for channel in channels:
@@ -34,6 +39,7 @@ class Publisher:
             if not self._away:
                 log.warning("Redis does not answer; wake-ups wait for the next poll", error=str(error))
             self._away = True
+            self._retry_at = time.monotonic() + AWAY_SECONDS
 
     def answers(self) -> bool:
         """Whether Redis can be asked."""
@@ -52,7 +58,7 @@ class Subscriber:
 
     def __init__(self, redis_url: str, channel: str) -> None:
         self._channel = channel
-        client = redis.Redis.from_url(redis_url, socket_connect_timeout=1)
+        client = redis.Redis.from_url(redis_url, socket_connect_timeout=1, socket_timeout=5)
         self._subscription = client.pubsub(ignore_subscribe_messages=True)  # type: ignore[no-untyped-call]
 
     def wait(self, seconds: float, stop: threading.Event) -> None:

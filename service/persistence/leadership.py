@@ -1,6 +1,7 @@
 """Leader election: of several processes the one acts whose session holds an advisory lock of the database."""
 
 import threading
+import time
 from contextlib import suppress
 
 from sqlalchemy import Connection, NullPool, create_engine, text
@@ -15,6 +16,7 @@ log = get(__name__)
 LOCK = 0x686F6E656C656164  # "honelead"; migrations use another lock. It must not change between versions
 HEALTHY = LOCK + 1  # held beside the other one; readiness looks at it
 SILENCE_SECONDS = 10.0
+ACT_SECONDS = 30.0
 
 
 def has_healthy_leader(session: Session) -> bool:
@@ -33,13 +35,15 @@ def has_healthy_leader(session: Session) -> bool:
 class Leadership:
     """Holds the lock in a connection of its own, outside any pool and transaction: it lives as long as the session.
 
-    A killed process loses the lock at once, because its socket closes. A stopped process, or one whose host or network
-    failed, loses it after SILENCE_SECONDS: PostgreSQL (14 or newer) ends a session that is idle for so long. A
-    connection pooler must not share sessions between clients.
+    A process leads only as long as it acts: its main loop says so with each duty, and whoever else asks more than
+    ACT_SECONDS after that gives the lock up. A killed process loses the lock at once, because its socket closes. A
+    stopped process, or one whose host or network failed, loses it after SILENCE_SECONDS: PostgreSQL (14 or newer) ends
+    a session that is idle for so long. A connection pooler must not share sessions between clients.
     """
 
-    def __init__(self, url: str, *, silence_seconds: float = SILENCE_SECONDS) -> None:
-        self._silence_seconds = silence_seconds
+    def __init__(self, url: str, *, silence_seconds: float = SILENCE_SECONDS, act_seconds: float = ACT_SECONDS) -> None:
+        self._silence_seconds, self._act_seconds = silence_seconds, act_seconds
+        self._acted_at = time.monotonic()
         self._engine = create_engine(
             with_driver(url),
             poolclass=NullPool,
@@ -50,9 +54,19 @@ class Leadership:
         self._leads = self._healthy = False
         self._asking = threading.Lock()
 
-    def __call__(self) -> bool:
-        """Whether this process leads; to be called before each duty. The call also takes or keeps the lock."""
+    def __call__(self, *, acts: bool = False) -> bool:
+        """Whether this process leads; to be called before each duty. The call also takes or keeps the lock.
+
+        `acts`: the call comes from the main loop.
+        """
         with self._asking:
+            if acts:
+                self._acted_at = time.monotonic()
+            elif time.monotonic() - self._acted_at > self._act_seconds:
+                if self._leads:
+                    log.error("a duty hangs; another process may lead", seconds=round(self._act_seconds))
+                self._release()
+                return False
             try:
                 return self._ask(self._connection or self._connect())
             except DBAPIError as error:
@@ -98,9 +112,12 @@ class Leadership:
     def close(self) -> None:
         """Release the lock, so that another process can lead."""
         with self._asking:
-            connection, self._connection = self._connection, None
-            self._leads = self._healthy = False
-            if connection is not None:
-                # PostgreSQL frees the locks of a closed session only when its process has ended, which takes a moment.
-                with suppress(DBAPIError), connection:
-                    connection.execute(text("SELECT pg_advisory_unlock_all()"))
+            self._release()
+
+    def _release(self) -> None:
+        connection, self._connection = self._connection, None
+        self._leads = self._healthy = False
+        if connection is not None:
+            # PostgreSQL frees the locks of a closed session only when its process has ended, which takes a moment.
+            with suppress(DBAPIError), connection:
+                connection.execute(text("SELECT pg_advisory_unlock_all()"))

@@ -2,7 +2,7 @@
 
 from datetime import timedelta
 
-from sqlalchemy import delete, func, select
+from sqlalchemy import DateTime, delete, func, select
 from sqlalchemy.orm import Session
 
 from hone.documents.status import Failure, JobStatus
@@ -29,11 +29,13 @@ def hold(session: Session, job_id: str, attempt: int, lease_seconds: float) -> J
     return job
 
 
-def expired(session: Session) -> list[Job]:
-    """Jobs, locked, whose lease has expired."""
+def expired(session: Session, server_up_seconds: float = 0.0) -> list[Job]:
+    """Jobs, locked, whose lease has expired; none while PostgreSQL has not run for so long."""
+    started = func.pg_postmaster_start_time(type_=DateTime(timezone=True))
+    could_renew = started <= func.now() - timedelta(seconds=server_up_seconds)
     query = (
         select(Job)
-        .where(Job.status.in_(HELD), Job.lease_expires_at < func.now())
+        .where(Job.status.in_(HELD), Job.lease_expires_at < func.now(), could_renew)
         .with_for_update(skip_locked=True)
         .limit(100)
     )

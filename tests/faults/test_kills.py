@@ -13,13 +13,14 @@ from typing import Any
 
 import httpx2
 import pytest
+from redis import Redis
 from rig import procs
 
 from hone.documents.status import JobStatus
 from service import commands
 from service.domain.specs import JobSpec
 from service.local.embedded import Servers
-from service.persistence import jobs
+from service.persistence import jobs, workers
 from service.persistence.database import Database
 
 pytestmark = pytest.mark.faults
@@ -164,6 +165,53 @@ def test_a_worker_that_starts_without_redis_works_all_the_same(embedded: Servers
         finally:
             worker.send_signal(signal.SIGTERM)
             worker.wait(90)
+
+
+def test_a_worker_that_is_told_to_stop_ends_in_time_although_redis_hangs(
+    embedded: Servers, database: Database, tmp_path: Path
+) -> None:
+    environment = {
+        "DATABASE_URL": embedded.database_url,
+        "REDIS_URL": embedded.redis_url,
+        "STORAGE_URL": f"{tmp_path}/storage",
+        "HONE_DATA_DIR": str(tmp_path),
+        "HONE_SPARE_TRAINER": "false",
+    }
+    command = [sys.executable, "-m", "celery", "-A", "worker.app", "worker"]
+    (redis,) = [pid for pid in procs.descendants(os.getpid(), "valkey-server") if procs.parent(pid) == os.getpid()]
+    with (tmp_path / "log").open("wb") as log:
+        worker = subprocess.Popen(command, env=os.environ | environment, stdout=log, stderr=log)
+    try:
+        until_listed(database, 1)
+        until_listens(embedded.redis_url)
+        os.kill(redis, signal.SIGSTOP)
+        worker.send_signal(signal.SIGTERM)
+        assert worker.wait(45) == 0
+        until_listed(database, 0)
+    finally:
+        os.kill(redis, signal.SIGCONT)
+        worker.kill()
+        worker.wait()
+
+
+def until_listens(redis_url: str) -> None:
+    """Celery waits for a message."""
+    deadline = time.monotonic() + 60
+    with Redis.from_url(redis_url) as redis:
+        while not any(client["cmd"] == "brpop" for client in redis.client_list()):
+            assert time.monotonic() < deadline
+            time.sleep(0.1)
+
+
+def until_listed(database: Database, count: int) -> None:
+    """As many workers are listed."""
+    deadline = time.monotonic() + 60
+    while time.monotonic() < deadline:
+        with database.transaction() as session:
+            if len(workers.alive(session)) == count:
+                return
+        time.sleep(0.1)
+    raise AssertionError
 
 
 def succeeded_within(seconds: float, database: Database, job_id: str) -> bool:

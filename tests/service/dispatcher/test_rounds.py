@@ -1,5 +1,8 @@
 """The dispatcher does what is due, whichever server is away."""
 
+import functools
+import os
+import signal
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -8,12 +11,14 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 from redis import Redis
+from rig import procs
 from sqlalchemy import func, select, text, update
 
 from hone.documents.status import Failure, JobStatus
 from hone.errors import Unavailable
 from service import commands
-from service.dispatcher.rounds import Dispatcher, run
+from service.dispatcher.recovery import Recovery
+from service.dispatcher.rounds import Dispatcher, run, send_doorbells
 from service.domain.specs import JobSpec
 from service.local.embedded import Servers
 from service.messaging import broker
@@ -55,7 +60,7 @@ def silent(database: Database, spec: Make) -> str:
 
 def test_what_the_outbox_holds_is_sent_once(database: Database, spec: Make, embedded: Servers) -> None:
     submit(database, spec())
-    one_round(Dispatcher(database, broker.celery(embedded.redis_url)))
+    Dispatcher(database, broker.celery(embedded.redis_url)).doorbells.send()
     with database.transaction() as session:
         assert session.scalar(select(func.count()).select_from(Outbox)) == 0
 
@@ -70,7 +75,7 @@ def test_each_worker_gets_one_doorbell_however_many_jobs_come(
             workers.beat(session, name, workers.Process("host", 1, 1, ["cpu"]))
     for _ in range(5):
         submit(database, spec())
-    one_round(Dispatcher(database, broker.celery(embedded.redis_url)))
+    Dispatcher(database, broker.celery(embedded.redis_url)).doorbells.send()
     with database.transaction() as session:
         assert session.scalar(select(func.count()).select_from(Outbox)) == 0
     assert redis.llen("hone") == 2
@@ -81,6 +86,58 @@ def test_without_redis_doorbells_wait_but_lost_jobs_are_recovered(database: Data
     assert status(database, silent) == JobStatus.QUEUED
     with database.transaction() as session:
         assert session.scalar(select(func.count()).select_from(Outbox)) == 2  # of the submit and of the recovery
+
+
+def test_a_redis_that_hangs_keeps_no_duty_waiting_and_holds_no_transaction(
+    database: Database, embedded: Servers, silent: str
+) -> None:
+    dispatcher = Dispatcher(database, broker.celery(embedded.redis_url, send_seconds=0.5))
+    stop, failed = threading.Event(), threading.Event()
+
+    def note(healthy: bool) -> None:
+        (stop if healthy else failed).set()
+
+    loop = functools.partial(send_doorbells, dispatcher.doorbells, wait=lambda: None, stop=stop, leads=lambda: True)
+    hanging = [pid for pid in procs.descendants(os.getpid(), "valkey-server") if procs.parent(pid) == os.getpid()]
+    for pid in hanging:
+        os.kill(pid, signal.SIGSTOP)
+    try:
+        doorbells = threading.Thread(target=functools.partial(loop, report_health=note))
+        doorbells.start()
+        one_round(dispatcher)
+        assert status(database, silent) == JobStatus.QUEUED
+        assert failed.wait(30) and not stop.is_set()
+    finally:
+        for pid in hanging:
+            os.kill(pid, signal.SIGCONT)
+    doorbells.join(60)
+    assert stop.is_set()  # once Redis was back, the doorbells were sent
+    with database.transaction() as session:
+        assert session.scalar(select(func.count()).select_from(Outbox)) == 0
+
+
+def test_no_lease_is_judged_before_a_database_that_was_away_has_been_there_for_a_lease(
+    database: Database, silent: str
+) -> None:
+    recovery = Recovery(database, lease_seconds=1, outage_seconds=0.5)
+    recovery.database_answered()
+    time.sleep(0.6)  # without an answer
+    recovery.database_answered()
+    recovery.return_lost_jobs()
+    assert status(database, silent) == JobStatus.RUNNING
+    until = time.monotonic() + 1
+    while time.monotonic() < until:
+        recovery.database_answered()
+        time.sleep(0.02)
+    recovery.return_lost_jobs()
+    assert status(database, silent) == JobStatus.QUEUED
+
+
+def test_no_lease_is_judged_before_the_server_of_the_database_has_run_for_a_lease(
+    database: Database, silent: str
+) -> None:
+    Recovery(database, lease_seconds=10**6).return_lost_jobs()
+    assert status(database, silent) == JobStatus.RUNNING
 
 
 def test_without_redis_jobs_that_can_never_start_fail(database: Database, spec: Make) -> None:
@@ -167,6 +224,20 @@ def test_a_leader_that_keeps_asking_keeps_the_lead(two: tuple[Leadership, Leader
     while time.monotonic() < until:
         assert first() and not second()
         time.sleep(0.2)
+
+
+def test_a_leader_whose_main_loop_hangs_gives_the_lead_to_one_that_acts(embedded: Servers) -> None:
+    hangs, acts = (Leadership(embedded.database_url, act_seconds=0.3) for _ in range(2))
+    try:
+        assert hangs(acts=True) and hangs() and not acts(acts=True)
+        time.sleep(0.4)
+        assert not hangs()  # as its webhook thread asks
+        assert acts(acts=True) and not hangs()
+        time.sleep(0.4)
+        assert not acts() and hangs(acts=True)  # its main loop goes on
+    finally:
+        hangs.close()
+        acts.close()
 
 
 def test_the_schema_can_be_migrated_while_somebody_leads(two: tuple[Leadership, Leadership], embedded: Servers) -> None:

@@ -12,6 +12,8 @@ import httpx2
 import pytest
 from rig import procs
 
+LEASE_SECONDS = 6  # of the shared service
+
 
 @contextmanager
 def frozen(server: Any, words: str) -> Iterator[None]:
@@ -78,3 +80,16 @@ def test_requests_and_streams_outlive_a_database_that_stands_still(
     http.post(f"/v1/jobs/{job['id']}/cancel")
     threads[0].join(60)
     assert not threads[0].is_alive() and "event: end" in lines
+
+
+def test_an_outage_of_the_database_that_is_longer_than_a_lease_costs_no_step(server: Any, http: httpx2.Client) -> None:
+    job = server.submit(steps=100_000)
+    server.wait(job["id"], until=lambda job: job["progress"]["step"] >= 2)
+    with frozen(server, "postgres"):
+        time.sleep(LEASE_SECONDS + 1)
+    back = time.monotonic()
+    later = server.wait(job["id"], until=lambda job: time.monotonic() - back > LEASE_SECONDS + 3)
+    assert (later["status"], later["attempt"], later["restarts"]) == ("running", 1, 0)
+    assert later["progress"]["step"] > 2
+    http.post(f"/v1/jobs/{job['id']}/cancel")
+    server.wait(job["id"])

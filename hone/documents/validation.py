@@ -4,8 +4,9 @@ The same models also read the documents in rows. With the context LENIENT they d
 lists.
 """
 
+from contextlib import suppress
 from difflib import get_close_matches
-from typing import Any
+from typing import Any, get_args
 
 from pydantic import BaseModel, ConfigDict, ValidationError, ValidationInfo, model_validator
 from pydantic_core import InitErrorDetails, PydanticCustomError
@@ -20,9 +21,9 @@ def is_lenient(info: ValidationInfo) -> bool:
 
 
 class Strict(BaseModel):
-    """A model that refuses unknown keys; the error suggests the closest known key."""
+    """A model that refuses values of another type (false is not 0) and unknown keys, with the closest known key."""
 
-    model_config = ConfigDict(extra="forbid", allow_inf_nan=False)
+    model_config = ConfigDict(extra="forbid", allow_inf_nan=False, strict=True)
 
     @model_validator(mode="before")
     @classmethod
@@ -35,7 +36,22 @@ class Strict(BaseModel):
             raise ValidationError.from_exception_data(
                 cls.__name__, [_unknown(key, data[key], list(cls.model_fields)) for key in unknown]
             )
-        return data
+        return _with_numbers(cls, data) if isinstance(data, dict) else data
+
+
+def _with_numbers(model: type[BaseModel], data: dict[str, Any]) -> dict[str, Any]:
+    """JSON has one kind of number, so 100.0 is a whole one; and to YAML 1.1, which many write, `1e-3` is a text."""
+    return {name: _number(model.model_fields[name].annotation, value) for name, value in data.items()}
+
+
+def _number(annotation: Any, value: Any) -> Any:
+    types = (annotation, *get_args(annotation))
+    if isinstance(value, float) and value.is_integer() and int in types and float not in types:
+        return int(value)
+    if isinstance(value, str) and float in types and str not in types:
+        with suppress(ValueError):
+            return float(value)
+    return value
 
 
 def refusal(field: str, message: str, value: Any) -> ValidationError:

@@ -13,11 +13,14 @@ from hone.errors import NotFound, Unavailable
 from service.api.dependencies import Reader, Services, ServicesDep, SessionDep
 from service.api.routing import Router
 from service.domain.jobs import TERMINAL
+from service.domain.storable import LARGEST
 from service.persistence import events, jobs
 from service.persistence.tables import Event
 
 router = Router(prefix="/v1/jobs/{job_id}", tags=["events"])
-After = Annotated[int, Query(ge=0, description="last sequence number already seen; deleted events are skipped")]
+After = Annotated[
+    int, Query(ge=0, le=LARGEST, description="last sequence number already seen; deleted events are skipped")
+]
 BATCH = 500
 RETRY_SECONDS = 1.0
 
@@ -60,7 +63,8 @@ async def _place(
     parts: ServicesDep,
     after: After = 0,
     last_event_id: Annotated[
-        int | None, Header(ge=0, description="last event already seen; browsers send it when they reconnect")
+        int | None,
+        Header(ge=0, le=LARGEST, description="last event already seen; browsers send it when they reconnect"),
     ] = None,
 ) -> int:
     """The last event already seen. 204 if it was the last one of an ended job: EventSource then stops to reconnect."""

@@ -13,6 +13,7 @@ from service.api.dependencies import Reader, ServicesDep, SessionDep, Writer
 from service.api.routing import Router
 from service.commands import Requester
 from service.domain.specs import JobSpec
+from service.domain.storable import LARGEST
 from service.failpoints import failpoint
 from service.persistence import jobs
 from service.persistence.database import Session
@@ -30,6 +31,7 @@ Retries = Annotated[
     Header(
         alias="x-stainless-retry-count",
         ge=0,
+        le=LARGEST,
         description="number of retries, as OpenAI's SDKs send it; above 0 the request is a repetition",
     ),
 ]

@@ -9,6 +9,7 @@ from fastapi import Query
 from hone.documents import MetricsRead, Series
 from service.api.dependencies import Reader, SessionDep
 from service.api.routing import Router
+from service.domain.storable import LARGEST
 from service.persistence import jobs, metrics
 from service.persistence.tables import Metric
 
@@ -30,8 +31,8 @@ def get_metrics(
     identity: Reader,
     session: SessionDep,
     names: Annotated[str | None, Query(description="names, separated by commas; without it, all")] = None,
-    from_step: Annotated[int | None, Query(ge=0)] = None,
-    to_step: Annotated[int | None, Query(ge=0)] = None,
+    from_step: Annotated[int | None, Query(ge=0, le=LARGEST)] = None,
+    to_step: Annotated[int | None, Query(ge=0, le=LARGEST)] = None,
 ) -> MetricsRead:
     """Show a job's metrics as whole series."""
     jobs.get(session, job_id, identity.visible_owner)

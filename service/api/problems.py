@@ -72,6 +72,13 @@ async def _disk(_: Request, error: Exception) -> JSONResponse:
     return await _unexpected(_, error)
 
 
+async def _overlooked(request: Request, error: Exception) -> JSONResponse:
+    """No check at the door has found what the database then refused."""
+    assert isinstance(error, errors.Unstorable)
+    log.warning("a value could not be stored", path=request.url.path, exc_info=error)
+    return answer(422, "invalid_request_error", f"a value cannot be stored: {error}", code="invalid_value")
+
+
 async def _unexpected(request: Request, error: Exception) -> JSONResponse:
     request_id = request.scope.get("request_id", "-")
     log.error("a request failed", request_id=request_id, path=request.url.path, exc_info=error)
@@ -82,6 +89,7 @@ async def _unexpected(request: Request, error: Exception) -> JSONResponse:
 def install(app: FastAPI) -> None:
     """Register the handlers, so that every error is answered in the same shape."""
     app.add_exception_handler(errors.HoneError, _refused)
+    app.add_exception_handler(errors.Unstorable, _overlooked)
     app.add_exception_handler(RequestValidationError, _invalid)
     app.add_exception_handler(HTTPException, _http)
     app.add_exception_handler(OSError, _disk)

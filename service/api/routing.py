@@ -9,6 +9,7 @@ from fastapi import APIRouter, Depends, Response
 from pydantic import BaseModel, TypeAdapter
 
 from service.api.dependencies import Services, services
+from service.api.requests import Route, check_form
 from service.failpoints import failpoint
 from service.persistence.database import Session
 
@@ -21,6 +22,9 @@ class Router(APIRouter):
     """FastAPI would spread a plain function, the validation of its answer and the commit over three threads, and a
     connection would wait for each of them. Coroutines are left as they are.
     """
+
+    def __init__(self, *, prefix: str = "", tags: list[str]) -> None:
+        super().__init__(prefix=prefix, tags=list(tags), route_class=Route)
 
     def add_api_route(self, path: str, endpoint: Endpoint, **options: Any) -> None:
         """As in FastAPI."""
@@ -38,6 +42,7 @@ def in_one_thread(endpoint: Endpoint, status: int) -> Endpoint:
     @functools.wraps(endpoint)
     async def run(**values: Any) -> Response:
         parts: Services = values.pop(ADDED)
+        check_form(values)
         work = functools.partial(_answer, endpoint, values, status)
         if not with_session:
             return await parts.admissions.transfers.run(work)

@@ -10,8 +10,8 @@ from hone.documents.status import Failure, JobStatus, Progress
 from hone.documents.validation import Strict, refusal
 
 
-class JobRead(BaseModel):
-    """The current state of a job."""
+class JobSummary(BaseModel):
+    """The current state of a job, as lists show it: without its spec."""
 
     object: Literal["job"] = "job"
     id: str
@@ -20,7 +20,6 @@ class JobRead(BaseModel):
     status: JobStatus
     algorithm: str
     model: str
-    spec: dict[str, Any] = Field(description="the document as it is stored, defaults included")
     spec_version: int = Field(1, description="version of the spec's fields; a newer one may need a newer worker")
     tags: dict[str, str]
     priority: int
@@ -42,6 +41,12 @@ class JobRead(BaseModel):
     created_at: datetime
     started_at: datetime | None
     finished_at: datetime | None
+
+
+class JobRead(JobSummary):
+    """The current state of a job."""
+
+    spec: dict[str, Any] = Field(description="the document as it is stored, defaults included")
 
     @field_validator("spec", mode="before")
     @classmethod

@@ -8,6 +8,7 @@ from fastapi import File, Form, Query, UploadFile
 from hone.documents import FileRead, Page
 from hone.errors import Invalid
 from service.api import uploads
+from service.api.cursors import after_id
 from service.api.dependencies import Reader, ServicesDep, SessionDep, Writer
 from service.api.routing import Router
 from service.domain.rows import FileReport, check
@@ -52,7 +53,7 @@ def _checked(path: Path, name: str) -> FileReport:
 def list_files(
     identity: Reader,
     session: SessionDep,
-    after: str | None = None,
+    after: Annotated[str | None, after_id("file-")] = None,
     limit: Annotated[int, Query(ge=1, le=1000)] = 100,
 ) -> Page[FileRead]:
     """List uploaded files, newest first."""

@@ -10,6 +10,7 @@ from starlette.exceptions import HTTPException
 
 from hone import errors
 from hone.documents import ErrorBody, ErrorRead
+from service.api.methods import allowed
 from service.domain.sentences import dotted, sentence
 from service.logs import get
 
@@ -43,13 +44,26 @@ async def _refused(_: Request, error: Exception) -> JSONResponse:
     return answer(status, kind, error.message, error.param, error.code)
 
 
-async def _http(_: Request, error: Exception) -> Response:
+async def _http(request: Request, error: Exception) -> Response:
     assert isinstance(error, HTTPException)
     if error.status_code == 204:
         return Response(status_code=204)
-    codes = {404: "not_found", 405: "method_not_allowed", 413: "too_large"}
+    if error.status_code == 404:
+        message = f"no endpoint {request.method} {request.url.path}; /docs lists all endpoints"
+        return answer(404, "invalid_request_error", message, code="unknown_url")
+    if error.status_code == 405:
+        return _not_allowed(request)
     kind = "invalid_request_error" if error.status_code < 500 else "server_error"
-    return answer(error.status_code, kind, str(error.detail), code=codes.get(error.status_code, "http_error"))
+    code = "too_large" if error.status_code == 413 else "http_error"
+    return answer(error.status_code, kind, str(error.detail), code=code)
+
+
+def _not_allowed(request: Request) -> JSONResponse:
+    methods = ", ".join(allowed(request))
+    message = f"{request.url.path} has no method {request.method}; it has {methods}"
+    response = answer(405, "invalid_request_error", message, code="method_not_allowed")
+    response.headers["allow"] = methods
+    return response
 
 
 async def _invalid(_: Request, error: Exception) -> JSONResponse:

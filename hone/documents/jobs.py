@@ -7,7 +7,7 @@ from pydantic import BaseModel, Field, field_validator, model_validator
 
 from hone.documents.health_notes import HealthNote
 from hone.documents.status import Failure, JobStatus, Progress
-from hone.documents.validation import Strict, refusal
+from hone.documents.validation import Strict, Tags, refusal
 
 
 class JobSummary(BaseModel):
@@ -74,4 +74,4 @@ class JobChange(Strict):
 
     name: str | None = Field(None, min_length=1, max_length=200, description="a name for people to read")
     priority: int = Field(0, ge=-100, le=100, description="higher runs first; running jobs are not interrupted")
-    tags: dict[str, str] = Field(default_factory=dict, max_length=16, description="labels to find the job by")
+    tags: Tags = Field(default_factory=dict, max_length=16, description="labels to find the job by")

@@ -5,11 +5,20 @@ lists.
 """
 
 from contextlib import suppress
+from dataclasses import dataclass
 from difflib import get_close_matches
-from typing import Any, get_args
+from typing import Annotated, Any, get_args
 
-from pydantic import BaseModel, ConfigDict, ValidationError, ValidationInfo, model_validator
-from pydantic_core import InitErrorDetails, PydanticCustomError
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    GetCoreSchemaHandler,
+    GetJsonSchemaHandler,
+    ValidationError,
+    ValidationInfo,
+    model_validator,
+)
+from pydantic_core import CoreSchema, InitErrorDetails, PydanticCustomError, core_schema
 
 LENIENT = {"lenient": True}
 """The validation context for a document from a row."""
@@ -18,6 +27,33 @@ LENIENT = {"lenient": True}
 def is_lenient(info: ValidationInfo) -> bool:
     """Whether a document from a row is read, not a request."""
     return info.context is LENIENT
+
+
+@dataclass(frozen=True)
+class AtMost:
+    """The largest length of a text, list or map in a request. A stored one may be longer: earlier versions took it."""
+
+    length: int
+
+    def __get_pydantic_core_schema__(self, source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
+        return core_schema.with_info_after_validator_function(self._check, handler(source))
+
+    def __get_pydantic_json_schema__(self, schema: CoreSchema, handler: GetJsonSchemaHandler) -> dict[str, Any]:
+        described = handler(schema)
+        bound = {"array": "maxItems", "object": "maxProperties"}.get(described["type"], "maxLength")
+        return {**described, bound: self.length}
+
+    def _check(self, value: Any, info: ValidationInfo) -> Any:
+        if len(value) > self.length and not is_lenient(info):
+            what = "characters" if isinstance(value, str) else "entries"
+            message = "has {count} {what}; at most {length} are allowed"
+            raise PydanticCustomError("too_long", message, {"count": len(value), "what": what, "length": self.length})
+        return value
+
+
+ShortText = Annotated[str, AtMost(200)]
+"""A name or an id."""
+Tags = dict[Annotated[str, AtMost(100)], Annotated[str, AtMost(500)]]
 
 
 class Strict(BaseModel):

@@ -25,7 +25,7 @@ BATCH = 500
 RETRY_SECONDS = 1.0
 
 
-def _page(session: SessionDep, job_id: str, after: int, limit: int, kinds: list[str] | None) -> Page[EventRead]:
+def _page(session: SessionDep, job_id: str, after: int, limit: int, kinds: list[events.Kind] | None) -> Page[EventRead]:
     rows = events.page(session, job_id, after, limit + 1, kinds)
     return Page.of([_document(event) for event in rows], limit, cursor="seq")
 
@@ -37,7 +37,7 @@ def list_events(
     session: SessionDep,
     after: After = 0,
     limit: Annotated[int, Query(ge=1, le=1000)] = 100,
-    kind: Annotated[list[str] | None, Query(description="only these kinds")] = None,
+    kind: Annotated[list[events.Kind] | None, Query(max_length=32, description="only these kinds")] = None,
 ) -> Page[EventRead]:
     """List a job's events, oldest first."""
     jobs.get(session, job_id, identity.visible_owner)

@@ -17,6 +17,7 @@ from service.persistence.files import Content
 
 router = Router(prefix="/v1/files", tags=["files"])
 SHOWN_PROBLEMS = 5
+MAX_NAME = 255
 
 
 @router.post("", status_code=201)
@@ -28,6 +29,8 @@ def upload_file(
 ) -> FileRead:
     """Upload rows. A file that cannot be used is refused with the numbers of its bad lines, and is not stored."""
     name = Path(file.filename or "upload.jsonl").name
+    if len(name) > MAX_NAME:
+        raise Invalid(f"the name of the file has {len(name)} characters; at most {MAX_NAME} are allowed", param="file")
     with uploads.received(file.file, parts.settings.data_dir) as upload:
         report = _checked(upload.path, name)
         key = f"files/{upload.sha256}"

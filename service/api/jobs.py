@@ -4,7 +4,7 @@ from typing import Annotated, Any
 
 from fastapi import Body, Depends, Header, Query, Response
 from fastapi.exceptions import RequestValidationError
-from pydantic import ValidationError
+from pydantic import Field, ValidationError
 
 from hone.documents import JobChange, JobExtension, JobRead, JobSummary, Page
 from hone.documents.status import JobStatus
@@ -53,7 +53,7 @@ async def _filter(
         str | None, Query(max_length=100, description="admins see all owners' jobs, others their own")
     ] = None,
     tag: Annotated[
-        list[str] | None,
+        list[Annotated[str, Field(max_length=601)]] | None,
         Query(max_length=16, description="`NAME=VALUE`, or `NAME` for any value; several: all of them"),
     ] = None,
 ) -> JobFilter:
@@ -136,7 +136,7 @@ def get_job(
     parts: ServicesDep,
     response: Response,
     if_none_match: Annotated[
-        str | None, Header(description="an ETag; the answer is 304 while the job is unchanged")
+        str | None, Header(max_length=100, description="an ETag; the answer is 304 while the job is unchanged")
     ] = None,
 ) -> JobRead:
     """Show a job: status, progress, last metrics, attempt, failure."""
@@ -192,7 +192,7 @@ def clone_job(
     session: SessionDep,
     parts: ServicesDep,
     changes: Annotated[
-        dict[str, Any] | None, Body(description="merged into the spec (RFC 7396); null removes a field")
+        dict[str, Any] | None, Body(max_length=64, description="merged into the spec (RFC 7396); null removes a field")
     ] = None,
 ) -> JobRead:
     """Make a new job of the same spec, with some fields changed, from the start."""

@@ -30,7 +30,9 @@ def get_metrics(
     job_id: str,
     identity: Reader,
     session: SessionDep,
-    names: Annotated[str | None, Query(description="names, separated by commas; without it, all")] = None,
+    names: Annotated[
+        str | None, Query(max_length=10_000, description="names, separated by commas; without it, all")
+    ] = None,
     from_step: Annotated[int | None, Query(ge=0, le=LARGEST)] = None,
     to_step: Annotated[int | None, Query(ge=0, le=LARGEST)] = None,
 ) -> MetricsRead:

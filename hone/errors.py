@@ -12,6 +12,7 @@ HoneError
   Forbidden          the role of the key does not allow the request
   Unavailable        a server that Hone needs does not answer
 LeaseLost            for workers: another attempt holds the job
+Unstorable           the database cannot hold a value that it was given
 """
 
 
@@ -100,3 +101,7 @@ class Unavailable(HoneError):
 
 class LeaseLost(Exception):
     """The attempt no longer holds its job. Its writer must stop and write nothing more."""
+
+
+class Unstorable(Exception):
+    """The database cannot hold a value that it was given, and which the check of requests has overlooked."""

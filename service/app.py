@@ -5,14 +5,14 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 
-from fastapi import FastAPI, Request
+from fastapi import FastAPI
 from fastapi.responses import FileResponse, HTMLResponse, Response
 from fastapi.staticfiles import StaticFiles
 
-from hone.errors import NotFound
 from service import logs, settings
 from service.api import problems, uploads
 from service.api.dependencies import Services
+from service.api.methods import HeadAsGet
 from service.api.middleware import BodyLimit, RequestId
 from service.api.routers import ALL
 from service.messaging.wakeups import Listener, Publisher
@@ -45,6 +45,7 @@ def create_app() -> FastAPI:
     app = described(_lifespan)
     app.state.services = parts
     app.add_middleware(BodyLimit, max_upload_bytes=config.max_upload_bytes)
+    app.add_middleware(HeadAsGet)
     app.add_middleware(RequestId)
     return app
 
@@ -57,6 +58,7 @@ def described(lifespan: object = None) -> FastAPI:
         lifespan=lifespan,  # type: ignore[arg-type]  # FastAPI's alias for it is private
         responses=problems.DOCUMENTED,
         version="1",
+        redirect_slashes=False,  # to an address made of the Host header
     )
     problems.install(app)
     for router in ALL:
@@ -66,11 +68,7 @@ def described(lifespan: object = None) -> FastAPI:
 
 
 def _add_page(app: FastAPI) -> None:
-    """Serve the built page, if it exists. An unknown path below /v1 is answered with an error, not with the page."""
-
-    @app.api_route("/v1/{path:path}", methods=["GET", "POST", "PUT", "PATCH", "DELETE"], include_in_schema=False)
-    def unknown(path: str, request: Request) -> None:
-        raise NotFound(f"no endpoint {request.method} /v1/{path}; /docs lists all endpoints", code="unknown_url")
+    """Serve the built page, if it exists."""
 
     @app.get("/", include_in_schema=False)
     def page() -> Response:

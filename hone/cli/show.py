@@ -20,6 +20,7 @@ from hone.documents import (
     EventRead,
     HealthNote,
     JobRead,
+    JobSummary,
     KeyRead,
     PresetRead,
     StageRead,
@@ -32,7 +33,7 @@ HEADERS = ("id", "status", "algorithm", "progress", "created", "name")
 WIDTH = 100  # of comments
 
 
-def jobs(listed: list[JobRead]) -> None:
+def jobs(listed: list[JobSummary]) -> None:
     """One line each."""
     console = Console()
     rows = [_row(job) for job in listed]
@@ -46,7 +47,7 @@ def jobs(listed: list[JobRead]) -> None:
     console.print(table if rows else "No jobs yet: `hone submit FILE` queues one.")
 
 
-def _row(job: JobRead) -> tuple[str, ...]:
+def _row(job: JobSummary) -> tuple[str, ...]:
     steps = f"{job.progress.step}/{job.progress.total_steps or '?'}"
     return job.id, job.status, job.algorithm, steps, f"{job.created_at.astimezone():%Y-%m-%d %H:%M}", job.name or ""
 

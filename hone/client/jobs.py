@@ -9,7 +9,7 @@ import httpx2
 from pydantic import BaseModel
 
 from hone.client.transport import RETRY_SECONDS, ApiError, Transport, without_none
-from hone.documents import CheckpointRead, EventRead, JobRead, MetricsRead, Page, SampleRead, Series
+from hone.documents import CheckpointRead, EventRead, JobRead, JobSummary, MetricsRead, Page, SampleRead, Series
 from hone.errors import Unavailable
 
 RECONNECT_SECONDS = 60.0  # how long a stream tries to reach an API that does not answer
@@ -32,10 +32,18 @@ class Jobs:
         """The current state of a job."""
         return JobRead.model_validate_json(self._http.send("GET", f"/v1/jobs/{job_id}"))
 
-    def list(self, *, status: str | None = None, after: str | None = None, limit: int = 20) -> Page[JobRead]:
-        """Jobs, newest first."""
-        query = without_none(status=status, after=after, limit=limit)
-        return Page[JobRead].model_validate_json(self._http.send("GET", "/v1/jobs", params=query))
+    def list(
+        self,
+        *,
+        status: str | None = None,
+        owner: str | None = None,
+        tag: Sequence[str] | None = None,
+        after: str | None = None,
+        limit: int = 20,
+    ) -> Page[JobSummary]:
+        """Jobs without their specs, newest first; `tag`: `NAME=VALUE` or `NAME`, all of which a job must have."""
+        query = without_none(status=status, owner=owner, tag=tag, after=after, limit=limit)
+        return Page[JobSummary].model_validate_json(self._http.send("GET", "/v1/jobs", params=query))
 
     def cancel(self, job_id: str) -> JobRead:
         """Stop a job at its next step; ApiError 409 if it has ended."""

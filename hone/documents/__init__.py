@@ -5,7 +5,7 @@ from hone.documents.events import EventRead
 from hone.documents.files import FileRead
 from hone.documents.health import Readiness
 from hone.documents.health_notes import HealthNote
-from hone.documents.jobs import JobChange, JobExtension, JobRead
+from hone.documents.jobs import JobChange, JobExtension, JobRead, JobSummary
 from hone.documents.keys import KeyCreate, KeyCreated, KeyRead, Login, LoginLinkCreated
 from hone.documents.metrics import MetricsRead, Series
 from hone.documents.page import Deleted, Page
@@ -37,6 +37,7 @@ __all__ = [
     "JobChange",
     "JobExtension",
     "JobRead",
+    "JobSummary",
     "KeyCreate",
     "KeyCreated",
     "KeyRead",

@@ -8,11 +8,11 @@ from pydantic import BaseModel, Field, field_validator, model_validator
 from hone.documents.health_notes import HealthNote
 from hone.documents.queue import WaitsFor
 from hone.documents.status import Failure, JobStatus, Progress
-from hone.documents.validation import Strict, refusal
+from hone.documents.validation import Strict, Tags, refusal
 
 
-class JobRead(BaseModel):
-    """The current state of a job."""
+class JobSummary(BaseModel):
+    """The current state of a job, as lists show it: without its spec."""
 
     object: Literal["job"] = "job"
     id: str
@@ -21,7 +21,6 @@ class JobRead(BaseModel):
     status: JobStatus
     algorithm: str
     model: str
-    spec: dict[str, Any] = Field(description="the document as it is stored, defaults included")
     spec_version: int = Field(1, description="version of the spec's fields; a newer one may need a newer worker")
     tags: dict[str, str]
     priority: int
@@ -47,6 +46,12 @@ class JobRead(BaseModel):
     created_at: datetime
     started_at: datetime | None
     finished_at: datetime | None
+
+
+class JobRead(JobSummary):
+    """The current state of a job."""
+
+    spec: dict[str, Any] = Field(description="the document as it is stored, defaults included")
 
     @field_validator("spec", mode="before")
     @classmethod
@@ -74,4 +79,4 @@ class JobChange(Strict):
 
     name: str | None = Field(None, min_length=1, max_length=200, description="a name for people to read")
     priority: int = Field(0, ge=-100, le=100, description="higher runs first; running jobs are not interrupted")
-    tags: dict[str, str] = Field(default_factory=dict, max_length=16, description="labels to find the job by")
+    tags: Tags = Field(default_factory=dict, max_length=16, description="labels to find the job by")

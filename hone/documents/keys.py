@@ -6,7 +6,7 @@ from typing import Literal
 from pydantic import BaseModel, Field
 
 from hone.documents.limits import Limits
-from hone.documents.validation import Strict
+from hone.documents.validation import ShortText, Strict
 
 
 class LoginLinkCreated(BaseModel):
@@ -19,7 +19,7 @@ class LoginLinkCreated(BaseModel):
 class Login(Strict):
     """The token of a login link, to be exchanged for a key."""
 
-    token: str
+    token: ShortText
 
 
 class KeyCreate(Limits):

@@ -1,11 +1,11 @@
 """Webhooks and what was sent to them."""
 
 from datetime import datetime
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, Field, computed_field
 
-from hone.documents.validation import Strict
+from hone.documents.validation import AtMost, Strict
 from hone.documents.webhook_events import ENDS, LOGGED_ATTEMPTS, WebhookEvent
 
 
@@ -13,14 +13,16 @@ class WebhookCreate(Strict):
     """A webhook to be created."""
 
     url: str = Field(max_length=2000, description="http or https; redirects are not followed")
-    events: list[WebhookEvent] = Field(list(ENDS), min_length=1, description="the events to send")
+    events: Annotated[list[WebhookEvent], AtMost(32)] = Field(
+        list(ENDS), min_length=1, description="the events to send"
+    )
 
 
 class WebhookChange(Strict):
     """Changes of a webhook; null leaves a field as it is."""
 
     url: str | None = Field(None, max_length=2000)
-    events: list[WebhookEvent] | None = Field(None, min_length=1)
+    events: Annotated[list[WebhookEvent], AtMost(32)] | None = Field(None, min_length=1)
     enabled: bool | None = Field(None, description="false: nothing is sent, and no new messages are stored for it")
 
 

@@ -73,10 +73,14 @@ def download_file(checkpoint_id: str, name: str, identity: Reader, parts: Servic
     return FileResponse(path, filename=name.rsplit("/", 1)[-1], headers={"etag": f'"{file.sha256}"'})
 
 
-def _range(
-    range_: Annotated[str | None, Header(alias="range", description="one range of bytes")] = None,
-    if_range: Annotated[str | None, Header(description="an ETag: the range counts for this version only")] = None,
-    if_none_match: Annotated[str | None, Header(description="an ETag: 304 if it is this version")] = None,
+async def _range(
+    range_: Annotated[str | None, Header(alias="range", max_length=1000, description="one range of bytes")] = None,
+    if_range: Annotated[
+        str | None, Header(max_length=1000, description="an ETag: the range counts for this version only")
+    ] = None,
+    if_none_match: Annotated[
+        str | None, Header(max_length=1000, description="an ETag: 304 if it is this version")
+    ] = None,
 ) -> Conditions:
     return Conditions(range_, if_range, if_none_match)
 

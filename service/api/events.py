@@ -13,16 +13,19 @@ from hone.errors import NotFound, Unavailable
 from service.api.dependencies import Reader, Services, ServicesDep, SessionDep
 from service.api.routing import Router
 from service.domain.jobs import TERMINAL
+from service.domain.storable import LARGEST
 from service.persistence import events, jobs
 from service.persistence.tables import Event
 
 router = Router(prefix="/v1/jobs/{job_id}", tags=["events"])
-After = Annotated[int, Query(ge=0, description="last sequence number already seen; deleted events are skipped")]
+After = Annotated[
+    int, Query(ge=0, le=LARGEST, description="last sequence number already seen; deleted events are skipped")
+]
 BATCH = 500
 RETRY_SECONDS = 1.0
 
 
-def _page(session: SessionDep, job_id: str, after: int, limit: int, kinds: list[str] | None) -> Page[EventRead]:
+def _page(session: SessionDep, job_id: str, after: int, limit: int, kinds: list[events.Kind] | None) -> Page[EventRead]:
     rows = events.page(session, job_id, after, limit + 1, kinds)
     return Page.of([_document(event) for event in rows], limit, cursor="seq")
 
@@ -34,7 +37,7 @@ def list_events(
     session: SessionDep,
     after: After = 0,
     limit: Annotated[int, Query(ge=1, le=1000)] = 100,
-    kind: Annotated[list[str] | None, Query(description="only these kinds")] = None,
+    kind: Annotated[list[events.Kind] | None, Query(max_length=32, description="only these kinds")] = None,
 ) -> Page[EventRead]:
     """List a job's events, oldest first."""
     jobs.get(session, job_id, identity.visible_owner)
@@ -60,7 +63,8 @@ async def _place(
     parts: ServicesDep,
     after: After = 0,
     last_event_id: Annotated[
-        int | None, Header(ge=0, description="last event already seen; browsers send it when they reconnect")
+        int | None,
+        Header(ge=0, le=LARGEST, description="last event already seen; browsers send it when they reconnect"),
     ] = None,
 ) -> int:
     """The last event already seen. 204 if it was the last one of an ended job: EventSource then stops to reconnect."""

@@ -8,6 +8,7 @@ from fastapi import File, Form, Query, UploadFile
 from hone.documents import FileRead, Page
 from hone.errors import Invalid
 from service.api import uploads
+from service.api.cursors import after_id
 from service.api.dependencies import Reader, ServicesDep, SessionDep, Writer
 from service.api.routing import Router
 from service.domain.rows import FileReport, check
@@ -16,6 +17,7 @@ from service.persistence.files import Content
 
 router = Router(prefix="/v1/files", tags=["files"])
 SHOWN_PROBLEMS = 5
+MAX_NAME = 255
 
 
 @router.post("", status_code=201)
@@ -27,6 +29,8 @@ def upload_file(
 ) -> FileRead:
     """Upload rows. A file that cannot be used is refused with the numbers of its bad lines, and is not stored."""
     name = Path(file.filename or "upload.jsonl").name
+    if len(name) > MAX_NAME:
+        raise Invalid(f"the name of the file has {len(name)} characters; at most {MAX_NAME} are allowed", param="file")
     with uploads.received(file.file, parts.settings.data_dir) as upload:
         report = _checked(upload.path, name)
         key = f"files/{upload.sha256}"
@@ -52,7 +56,7 @@ def _checked(path: Path, name: str) -> FileReport:
 def list_files(
     identity: Reader,
     session: SessionDep,
-    after: str | None = None,
+    after: Annotated[str | None, after_id("file-")] = None,
     limit: Annotated[int, Query(ge=1, le=1000)] = 100,
 ) -> Page[FileRead]:
     """List uploaded files, newest first."""

@@ -7,6 +7,7 @@ from fastapi import Query
 
 from hone.documents import KeyCreate, KeyCreated, KeyRead, Login, LoginLinkCreated, Page
 from service import commands
+from service.api.cursors import after_id
 from service.api.dependencies import Admin, ServicesDep, SessionDep
 from service.api.routing import Router
 from service.persistence import keys
@@ -23,7 +24,10 @@ def create_key(document: KeyCreate, _: Admin, session: SessionDep) -> KeyCreated
 
 @router.get("/keys")
 def list_keys(
-    _: Admin, session: SessionDep, after: str | None = None, limit: Annotated[int, Query(ge=1, le=100)] = 20
+    _: Admin,
+    session: SessionDep,
+    after: Annotated[str | None, after_id("key_")] = None,
+    limit: Annotated[int, Query(ge=1, le=100)] = 20,
 ) -> Page[KeyRead]:
     """List all keys without their secrets, newest first, including revoked ones and those of browsers."""
     rows = keys.page(session, after, limit + 1)

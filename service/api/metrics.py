@@ -11,18 +11,21 @@ from hone.documents.metrics import MOST_POINTS
 from hone.errors import Invalid
 from service.api.dependencies import Reader, SessionDep
 from service.api.routing import Router
+from service.domain.storable import LARGEST
 from service.persistence import jobs, metrics
 from service.persistence.metrics import Place, Selection, SeriesJson
 
 router = Router(prefix="/v1/jobs/{job_id}", tags=["metrics"])
-Step = Annotated[int | None, Query(ge=0, le=2**31 - 1)]
+Step = Annotated[int | None, Query(ge=0, le=LARGEST)]
 
 
 async def _selection(
-    names: Annotated[str | None, Query(description="names, separated by commas; without it, all")] = None,
+    names: Annotated[
+        str | None, Query(max_length=10_000, description="names, separated by commas; without it, all")
+    ] = None,
     from_step: Step = None,
     to_step: Step = None,
-    after: Annotated[str | None, Query(description="`next` of the answer before")] = None,
+    after: Annotated[str | None, Query(max_length=1000, description="`next` of the answer before")] = None,
 ) -> Selection:
     selected = [name.strip() for name in names.split(",")] if names else None
     return Selection(selected, from_step, to_step, None if after is None else _place(after))
@@ -51,6 +54,6 @@ def _document(series: SeriesJson) -> str:
 
 def _place(cursor: str) -> Place:
     name, _, step = cursor.rpartition("@")
-    if not name or not (step.isascii() and step.isdigit() and int(step) < 2**31):
+    if not name or not (step.isascii() and step.isdigit() and int(step) <= LARGEST):
         raise Invalid(f"{cursor!r} is not the `next` of an answer", param="after", code="invalid_cursor")
     return Place(name, int(step))

@@ -8,7 +8,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from service.api.problems import answer
 from service.domain import ids
 
-JSON_BYTES = 4 * 2**20
+JSON_BYTES = 2**18  # several times as long as a spec whose fields are all as long as they may be
 FORM_OVERHEAD = 2**16
 MOST_UPLOADS = 16  # each takes twice its size on the disk until it is checked
 SILENCE_SECONDS = 60.0

@@ -10,6 +10,7 @@ from starlette.exceptions import HTTPException
 
 from hone import errors
 from hone.documents import ErrorBody, ErrorRead
+from service.api.methods import allowed
 from service.domain.sentences import dotted, sentence
 from service.logs import get
 
@@ -51,9 +52,22 @@ async def _http(request: Request, error: Exception) -> Response:
         return await _disk(request, error.__cause__)
     if error.status_code == 204:
         return Response(status_code=204)
-    codes = {404: "not_found", 405: "method_not_allowed", 408: "timeout", 413: "too_large"}
+    if error.status_code == 404:
+        message = f"no endpoint {request.method} {request.url.path}; /docs lists all endpoints"
+        return answer(404, "invalid_request_error", message, code="unknown_url")
+    if error.status_code == 405:
+        return _not_allowed(request)
     kind = "invalid_request_error" if error.status_code < 500 else "server_error"
-    return answer(error.status_code, kind, str(error.detail), code=codes.get(error.status_code, "http_error"))
+    code = {408: "timeout", 413: "too_large"}.get(error.status_code, "http_error")
+    return answer(error.status_code, kind, str(error.detail), code=code)
+
+
+def _not_allowed(request: Request) -> JSONResponse:
+    methods = ", ".join(allowed(request))
+    message = f"{request.url.path} has no method {request.method}; it has {methods}"
+    response = answer(405, "invalid_request_error", message, code="method_not_allowed")
+    response.headers["allow"] = methods
+    return response
 
 
 async def _invalid(_: Request, error: Exception) -> JSONResponse:
@@ -79,6 +93,13 @@ async def _disk(request: Request, error: Exception) -> JSONResponse:
     return answer(503, "server_error", message, code="storage_unavailable")
 
 
+async def _overlooked(request: Request, error: Exception) -> JSONResponse:
+    """No check at the door has found what the database then refused."""
+    assert isinstance(error, errors.Unstorable)
+    log.warning("a value could not be stored", path=request.url.path, exc_info=error)
+    return answer(422, "invalid_request_error", f"a value cannot be stored: {error}", code="invalid_value")
+
+
 async def _unexpected(request: Request, error: Exception) -> JSONResponse:
     log.error("a request failed", request_id=_id(request), path=request.url.path, exc_info=error)
     message = f"internal error (request id {_id(request)})"
@@ -92,6 +113,7 @@ def _id(request: Request) -> str:
 def install(app: FastAPI) -> None:
     """Register the handlers, so that every error is answered in the same shape."""
     app.add_exception_handler(errors.HoneError, _refused)
+    app.add_exception_handler(errors.Unstorable, _overlooked)
     app.add_exception_handler(RequestValidationError, _invalid)
     app.add_exception_handler(HTTPException, _http)
     app.add_exception_handler(OSError, _disk)

@@ -9,6 +9,7 @@ from fastapi import APIRouter, Depends, Request, Response
 from pydantic import BaseModel, TypeAdapter
 
 from service.api.dependencies import Services, services
+from service.api.requests import Route, check_form
 from service.failpoints import failpoint
 from service.persistence.database import Session
 
@@ -21,6 +22,9 @@ class Router(APIRouter):
     """FastAPI would spread a plain function, the validation of its answer and the commit over three threads, and a
     connection would wait for each of them. Coroutines are left as they are.
     """
+
+    def __init__(self, *, prefix: str = "", tags: list[str]) -> None:
+        super().__init__(prefix=prefix, tags=list(tags), route_class=Route)
 
     def add_api_route(self, path: str, endpoint: Endpoint, **options: Any) -> None:
         """As in FastAPI."""
@@ -42,6 +46,7 @@ def in_one_thread(endpoint: Endpoint, status: int) -> Endpoint:
     async def run(**values: Any) -> Response:
         parts: Services = values.pop(ADDED)
         request: Request = values.pop(ASKED)
+        check_form(values)
         work = functools.partial(_answer, endpoint, values, status)
         gone = None if request.method == "GET" else request.is_disconnected
         if not with_session:

@@ -7,6 +7,7 @@ from fastapi import Depends, Query
 from hone.documents import Page, SampleRead
 from service.api.dependencies import Reader, SessionDep
 from service.api.routing import Router
+from service.domain.storable import LARGEST
 from service.persistence import jobs, samples
 from service.persistence.samples import SampleFilter
 from service.persistence.tables import Sample
@@ -15,10 +16,10 @@ router = Router(prefix="/v1/jobs/{job_id}", tags=["samples"])
 
 
 async def _filter(
-    step: Annotated[int | None, Query(ge=0)] = None,
+    step: Annotated[int | None, Query(ge=0, le=LARGEST)] = None,
     split: Literal["train", "eval"] | None = None,
-    min_reward: float | None = None,
-    max_reward: float | None = None,
+    min_reward: Annotated[float | None, Query(allow_inf_nan=False)] = None,
+    max_reward: Annotated[float | None, Query(allow_inf_nan=False)] = None,
 ) -> SampleFilter:
     return SampleFilter(step, split, min_reward, max_reward)
 
@@ -29,7 +30,7 @@ def list_samples(
     identity: Reader,
     session: SessionDep,
     filters: Annotated[SampleFilter, Depends(_filter)],
-    after: Annotated[int | None, Query(description="last id already seen")] = None,
+    after: Annotated[int | None, Query(ge=0, le=LARGEST, description="last id already seen")] = None,
     limit: Annotated[int, Query(ge=1, le=200)] = 20,
 ) -> Page[SampleRead]:
     """List recorded responses, newest first."""

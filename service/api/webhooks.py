@@ -15,6 +15,7 @@ from hone.documents import (
     WebhookRead,
 )
 from service import commands
+from service.api.cursors import after_id
 from service.api.dependencies import Reader, ServicesDep, SessionDep, Writer
 from service.api.routing import Router
 from service.persistence import deliveries, webhooks
@@ -36,7 +37,7 @@ def create_webhook(
 
 @router.get("")
 def list_webhooks(
-    identity: Reader, session: SessionDep, after: str | None = None, limit: Limit = 20
+    identity: Reader, session: SessionDep, after: Annotated[str | None, after_id("hook_")] = None, limit: Limit = 20
 ) -> Page[WebhookRead]:
     """List webhooks, newest first."""
     rows = webhooks.page(session, identity.visible_owner, after, limit + 1)
@@ -73,7 +74,11 @@ def test_webhook(webhook_id: str, identity: Writer, session: SessionDep) -> Deli
 
 @router.get("/{webhook_id}/deliveries")
 def list_deliveries(
-    webhook_id: str, identity: Reader, session: SessionDep, after: str | None = None, limit: Limit = 20
+    webhook_id: str,
+    identity: Reader,
+    session: SessionDep,
+    after: Annotated[str | None, after_id("msg_")] = None,
+    limit: Limit = 20,
 ) -> Page[DeliveryRead]:
     """List messages to a webhook, newest first: each attempt, the last answer, the next attempt."""
     webhooks.get(session, webhook_id, identity.visible_owner)

@@ -301,6 +301,7 @@ Algorithm = Annotated[
     SFTSpec | RewardModelSpec | ReinforceSpec | ImportanceSamplingSpec | PPOSpec | GRPOSpec | MirrorDescentSpec,
     Field(discriminator="type"),
 ]
+AlgorithmType = Literal["sft", "reward_model", "reinforce", "importance_sampling", "ppo", "grpo", "mirror_descent"]
 DEFAULT_LEARNING_RATE = {"sft": 2e-5, "reward_model": 1e-5}
 """Peak by algorithm; 1e-6 for those that learn from rewards."""
 MAX_DEFAULT_CRITIC_RATE = 1e-3

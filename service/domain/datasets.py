@@ -4,7 +4,7 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import Discriminator, Field, Tag, model_validator
 
-from hone.documents.validation import Strict, refusal
+from hone.documents.validation import AtMost, ShortText, Strict, refusal
 from service.domain.shapes import Column
 from service.domain.tools import ToolName
 
@@ -42,7 +42,7 @@ class LinearAlgebraData(Dataset):
     """
 
     source: Literal["linear-algebra"] = "linear-algebra"
-    tasks: list[LinearAlgebraTask] = Field(
+    tasks: Annotated[list[LinearAlgebraTask], AtMost(64)] = Field(
         ["trace", "determinant"], min_length=1, description="kinds of problem, in equal shares"
     )
     size: int = Field(1000, ge=1, le=1_000_000, description="number of rows")
@@ -74,7 +74,7 @@ class LinearAlgebraData(Dataset):
 class FileData(Dataset):
     """Rows of an uploaded JSONL file."""
 
-    source: str = Field(pattern=r"^file-[0-9A-Za-z]+$", description="the id of an uploaded file")
+    source: ShortText = Field(pattern=r"^file-[0-9A-Za-z]+$", description="the id of an uploaded file")
     limit: int | None = Field(None, ge=1, description="number of rows to use, from the first; null: all")
     columns: dict[Column, ColumnPath] = Field(
         default_factory=dict,

@@ -4,6 +4,8 @@ import secrets
 import time
 
 _ALPHABET = "0123456789ABCDEFGHJKMNPQRSTVWXYZ"  # Crockford's base 32
+AGE = f"[{_ALPHABET}]{{26}}"
+"""A regular expression for what follows the prefix."""
 
 
 def new(prefix: str) -> str:

@@ -53,7 +53,7 @@ def decoded(text: str) -> Any:
     except JSONDecodeError as error:
         raise Refused(f"is not JSON: {error.msg} at column {error.colno}{_hint(text, error)}") from None
     except RecursionError:
-        raise Refused(_TOO_DEEP) from None
+        raise Refused(TOO_DEEP) from None
     except Refused:
         raise
     except ValueError:
@@ -103,7 +103,7 @@ def _constant(name: str) -> Any:
 
 _decode = JSONDecoder(object_pairs_hook=_object, parse_float=_float, parse_constant=_constant).decode
 _HALF_PAIR = re.compile(r"\\u[dD]")
-_TOO_DEEP = f"is nested too deeply: more than {MAX_DEPTH} lists and objects within each other; flatten it"
+TOO_DEEP = f"is nested too deeply: more than {MAX_DEPTH} lists and objects within each other; flatten it"
 
 
 def _check_characters(value: Any) -> None:
@@ -114,15 +114,19 @@ def _check_characters(value: Any) -> None:
         raise Refused(f"has half of a surrogate pair, {half!a}, which is not a character") from None
 
 
-def _check_depth(text: str, value: Any) -> None:
-    if text.count("[") + text.count("{") <= MAX_DEPTH:
-        return
+def is_too_deep(value: Any) -> bool:
+    """Whether more than MAX_DEPTH lists and objects are within each other."""
     level = [value]
     for _ in range(MAX_DEPTH + 1):
         level = [item for each in level if isinstance(each, dict | list) for item in _items(each)]
         if not level:
-            return
-    raise Refused(_TOO_DEEP)
+            return False
+    return True
+
+
+def _check_depth(text: str, value: Any) -> None:
+    if text.count("[") + text.count("{") > MAX_DEPTH and is_too_deep(value):
+        raise Refused(TOO_DEEP)
 
 
 def _items(value: dict[str, Any] | list[Any]) -> Iterable[Any]:

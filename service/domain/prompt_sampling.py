@@ -4,7 +4,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from hone.documents.validation import Strict
+from hone.documents.validation import ShortText, Strict
 
 
 class PrioritizedSpec(Strict):
@@ -20,7 +20,9 @@ class PrioritizedSpec(Strict):
 class Curriculum(Strict):
     """Fields of all curricula."""
 
-    column: str = Field("difficulty", min_length=1, description="column with a number in each row; smaller is easier")
+    column: ShortText = Field(
+        "difficulty", min_length=1, description="column with a number in each row; smaller is easier"
+    )
     prioritized: PrioritizedSpec | None = Field(
         None,
         description="draw those that still go wrong more often, among the prompts of like difficulty; null: evenly",

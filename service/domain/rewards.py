@@ -11,7 +11,7 @@ from typing import Annotated, ClassVar, Literal, Self
 
 from pydantic import Field, ValidationInfo, field_validator, model_validator
 
-from hone.documents.validation import Strict, is_lenient, refusal
+from hone.documents.validation import ShortText, Strict, is_lenient, refusal
 
 Extract = Literal["answer", "boxed", "number", "whole"]
 
@@ -86,7 +86,7 @@ class ToolUseReward(Reward):
     """The share of tool calls that succeeded, less a penalty for each call that was not needed, at most three."""
 
     type: Literal["tool_use"] = "tool_use"
-    expected: str | None = Field(
+    expected: ShortText | None = Field(
         "difficulty",
         min_length=1,
         description="column with the number of calls that a row needs; null: no call is too many",

@@ -23,6 +23,9 @@ from service.domain.shapes import (
     shapes_of,
 )
 
+MAX_COLUMNS = 256
+MAX_COLUMN_NAME = 200
+
 
 class RowLine(NamedTuple):
     """A line with a row, or with what should be one."""
@@ -126,6 +129,18 @@ def check(lines: Iterable[bytes], *, max_problems: int = 20) -> FileReport:
     return checker.report(rows)
 
 
+def _problem_of_size(columns: tuple[str, ...]) -> str | None:
+    """Why the columns are too many, or too long, to be shown with the file. Jobs still read files with such columns."""
+    if len(columns) > MAX_COLUMNS:
+        return f"has {len(columns)} columns; at most {MAX_COLUMNS} are allowed: move some into one column, as an object"
+    longest = max(columns, key=len, default="")
+    if len(longest) > MAX_COLUMN_NAME:
+        return (
+            f"has the column {longest[:40]!r}..., whose name has {len(longest)} characters, more than {MAX_COLUMN_NAME}"
+        )
+    return None
+
+
 class _Checker:
     """Builds the report row by row."""
 
@@ -143,7 +158,7 @@ class _Checker:
 
     def row(self, row: RowLine) -> None:
         """Check a row."""
-        problem = row.problem or self._compare(row)
+        problem = row.problem or _problem_of_size(row.columns) or self._compare(row)
         if problem:
             self._add_problem(row.line, problem)
 

@@ -4,11 +4,11 @@ The algorithms are in `algorithms.py`, named sets of fields in `presets/`.
 """
 
 import re
-from typing import Any, Literal, Self
+from typing import Annotated, Any, Literal, Self
 
 from pydantic import Field, ValidationInfo, model_validator
 
-from hone.documents.validation import Strict, is_lenient, refusal
+from hone.documents.validation import AtMost, ShortText, Strict, Tags, is_lenient, refusal
 from service.domain import effects, presets
 from service.domain.algorithms import DEFAULT_LEARNING_RATE, MAX_DEFAULT_CRITIC_RATE, Algorithm, PPOSpec
 from service.domain.datasets import AnyDataset, PlainDataset, RejectionSamplingData
@@ -55,10 +55,10 @@ class LoRASpec(Strict):
     rank: int = Field(16, ge=1, le=1024, description="r, the width of the adapters")
     alpha: float = Field(32.0, gt=0, le=4096, description="the adapters' output is scaled by alpha / rank")
     use_rslora: bool = Field(False, description="scale by alpha / sqrt(rank) instead (arXiv:2312.03732)")
-    target_modules: list[str] | None = Field(
+    target_modules: Annotated[list[ShortText], AtMost(64)] | None = Field(
         None, min_length=1, description="names of the layers that get adapters; null: all linear layers except the head"
     )
-    modules_to_save: list[str] = Field(
+    modules_to_save: Annotated[list[ShortText], AtMost(64)] = Field(
         default_factory=list, description="names of layers that are trained as a whole, e.g. embed_tokens and lm_head"
     )
 
@@ -204,10 +204,10 @@ class JobSpec(Strict):
     max_restarts: int = Field(
         5, ge=0, le=100, description="how often a lost attempt is repeated without a new checkpoint in between"
     )
-    depends_on: list[str] = Field(
+    depends_on: list[ShortText] = Field(
         default_factory=list, max_length=64, description="jobs that must succeed before this one starts"
     )
-    tags: dict[str, str] = Field(default_factory=dict, max_length=16, description="labels to find the job by")
+    tags: Tags = Field(default_factory=dict, max_length=16, description="labels to find the job by")
 
     @model_validator(mode="before")
     @classmethod

@@ -90,7 +90,7 @@ class StoredSpec:
 
     def _read(self, model: type[M], document: Any, field: str = "") -> M:
         try:
-            read = model.model_validate(document, context=LENIENT)
+            read = model.model_validate(document, strict=False, context=LENIENT)
         except ValidationError as error:
             first = error.errors()[0]
             location = (field, *first["loc"]) if field else first["loc"]
@@ -125,7 +125,7 @@ class StoredSpec:
 def without_unknown_nulls(document: Document) -> Document:
     """The document without keys that this code does not know and whose values are null: they ask for nothing."""
     try:
-        known = JobSpec.model_validate(document, context=LENIENT).model_dump()
+        known = JobSpec.model_validate(document, strict=False, context=LENIENT).model_dump()
     except Exception:  # noqa: BLE001 - whoever validates it strictly says what is wrong
         return document
     return dict(_without_unknown_nulls(document, known))

@@ -1,10 +1,10 @@
 """The tools that responses may call: names, schemas and limits."""
 
-from typing import Any, Literal, get_args
+from typing import Annotated, Any, Literal, get_args
 
 from pydantic import Field
 
-from hone.documents.validation import Strict
+from hone.documents.validation import AtMost, Strict
 
 ToolName = Literal[
     "matrix_transpose", "matrix_cofactor", "determinant", "frobenius_norm", "matrix_rank", "matrix_trace"
@@ -31,7 +31,7 @@ class ToolsSpec(Strict):
     response and are never learned. Tools of your own are not supported: they would be code that runs on the workers.
     """
 
-    functions: list[ToolName] = Field(
+    functions: Annotated[list[ToolName], AtMost(64)] = Field(
         default_factory=lambda: list(get_args(ToolName)),
         min_length=1,
         description="tools that may be called; all are exact",

@@ -5,11 +5,11 @@ from contextlib import contextmanager
 from typing import Any
 
 from sqlalchemy import Connection, Engine, create_engine, event, text
-from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError
+from sqlalchemy.exc import DataError, DBAPIError, InterfaceError, OperationalError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 from sqlalchemy.orm import Session
 
-from hone.errors import Unavailable
+from hone.errors import Unavailable, Unstorable
 from service.failpoints import failpoint
 
 __all__ = [
@@ -76,13 +76,18 @@ class Database:
 
     @contextmanager
     def transaction(self, session: Session | None = None) -> Iterator[Session]:
-        """A transaction that commits at the end of the block, or rolls back. Unavailable if no server answers."""
+        """A transaction that commits at the end of the block, or rolls back.
+
+        Unavailable if no server answers; Unstorable for a value that no column can hold.
+        """
         try:
             with session or self.session() as session:
                 yield session
                 session.commit()
         except PoolTimeout as error:
             raise Unavailable("all connections to the database are in use; try again", code="overloaded") from error
+        except (DataError, UnicodeEncodeError) as error:
+            raise Unstorable(str(getattr(error, "orig", error))) from error
         except DBAPIError as error:
             broken = error.connection_invalidated or isinstance(error, OperationalError | InterfaceError)
             if not broken:

@@ -1,6 +1,7 @@
 """The one ordered sequence of each job: streams and logs read it."""
 
 import math
+from collections.abc import Sequence
 from typing import Any, Literal
 
 from sqlalchemy import CTE, func, insert, literal, select
@@ -36,7 +37,7 @@ def wake_streams(session: Session, job_id: str) -> None:
     wake(session, channel(job_id))
 
 
-def page(session: Session, job_id: str, after: int, limit: int, kinds: list[str] | None = None) -> list[Event]:
+def page(session: Session, job_id: str, after: int, limit: int, kinds: Sequence[Kind] | None = None) -> list[Event]:
     """Events after `after`, oldest first."""
     query = select(Event).where(Event.job_id == job_id, Event.seq > after).order_by(Event.seq).limit(limit)
     if kinds:

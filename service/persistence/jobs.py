@@ -1,14 +1,14 @@
 """Jobs: adding, finding and moving them. Every move locks the row, so that two moves never interleave."""
 
-from collections.abc import Collection
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from datetime import timedelta
 from functools import cache
 from typing import Any, cast
 
-from sqlalchemy import Select, and_, bindparam, exists, func, insert, literal, or_, select
+from sqlalchemy import ColumnElement, Select, and_, bindparam, exists, func, insert, literal, or_, select
 from sqlalchemy.dialects.postgresql import insert as upsert
-from sqlalchemy.orm import Session, aliased
+from sqlalchemy.orm import Session, aliased, defer
 
 from hone.documents.status import Failure, JobStatus, Progress
 from hone.errors import NotFound
@@ -42,6 +42,17 @@ class JobFilter:
 
     status: JobStatus | None = None
     algorithm: str | None = None
+    owner: str | None = None
+    tags: tuple[tuple[str, str | None], ...] = ()
+    """Names of tags, with their values or None for any; a job has them all."""
+
+    def conditions(self) -> Iterator[ColumnElement[bool]]:
+        """Those of a query."""
+        for column in ("status", "algorithm", "owner"):
+            if (value := getattr(self, column)) is not None:
+                yield getattr(Job, column) == value
+        for name, value in self.tags:
+            yield Job.tags.has_key(name) if value is None else Job.tags.contains({name: value})
 
 
 def add(session: Session, owner: str, spec: JobSpec, origin: Origin) -> Job | None:
@@ -151,20 +162,22 @@ def count_queued(session: Session, key_id: str) -> int:
 
 
 def page(session: Session, owner: str | None, filters: JobFilter, after_id: str | None, limit: int) -> list[Job]:
-    """Jobs, newest first; `after_id` is the last one already seen."""
+    """Jobs without their specs, newest first; `after_id` is the last one already seen."""
     query = select(Job).order_by(Job.created_at.desc(), Job.id.desc()).limit(limit)
+    query = query.options(defer(Job.spec, raiseload=True)).where(*filters.conditions())
     if owner is not None:
         query = query.where(Job.owner == owner)
-    if filters.status is not None:
-        query = query.where(Job.status == filters.status)
-    if filters.algorithm is not None:
-        query = query.where(Job.algorithm == filters.algorithm)
     if after_id is not None:
-        last = get(session, after_id, owner)
-        query = query.where(
-            or_(Job.created_at < last.created_at, and_(Job.created_at == last.created_at, Job.id < last.id))
-        )
+        query = query.where(_is_older(session, after_id, owner))
     return list(session.scalars(query))
+
+
+def _is_older(session: Session, job_id: str, owner: str | None) -> ColumnElement[bool]:
+    """Than a job, which may be gone: its id then tells its age."""
+    row = session.execute(select(Job.created_at, Job.owner).where(Job.id == job_id)).first()
+    if row is None or owner not in (None, row.owner):
+        return Job.id < job_id
+    return or_(Job.created_at < row.created_at, and_(Job.created_at == row.created_at, Job.id < job_id))
 
 
 def blocked_by(session: Session, rows: list[Job]) -> dict[str, list[str]]:

@@ -72,7 +72,7 @@ def surrogate(ratio: float, advantage: float, low: float, high: float, dual: flo
 
 @pytest.mark.parametrize("options", [{}, {"clip_eps": 0.1, "clip_eps_high": 0.3}, {"dual_clip": 1.5}])
 def test_the_loss_is_the_negative_mean_of_the_clipped_surrogate(options: dict[str, float]) -> None:
-    spec = PPOSpec(beta=0.0, **options)
+    spec = PPOSpec.model_validate({"beta": 0.0, **options})
     logps, olds, advantages = draw(5), draw(6), draw(7)
     high = spec.clip_eps if spec.clip_eps_high is None else spec.clip_eps_high
     expected = 0.0

@@ -72,7 +72,7 @@ def shown(database: Database, *job_ids: str) -> list[Any]:
     """As GET answers."""
     with database.transaction() as session:
         rows = [jobs.get(session, job_id, None) for job_id in job_ids]
-        return [document.model_dump(mode="json") for document in read(session, queue_view.QueueView(reuse=0), rows)]
+        return [read(session, queue_view.QueueView(reuse=0), row).model_dump(mode="json") for row in rows]
 
 
 def stored(database: Database, job_id: str) -> Any:

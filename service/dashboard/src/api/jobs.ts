@@ -4,6 +4,8 @@ import { api, body } from './client'
 import type { components } from './schema'
 
 export type Job = components['schemas']['JobRead']
+/** Without its spec, as lists show it. */
+export type ListedJob = components['schemas']['JobSummary']
 export type JobStatus = components['schemas']['JobStatus']
 export type Progress = components['schemas']['Progress']
 export type Failure = components['schemas']['Failure']
@@ -11,12 +13,12 @@ export type HealthNote = components['schemas']['HealthNote']
 
 export interface JobFilter {
   status?: JobStatus
-  algorithm?: string
+  algorithm?: components['schemas']['JobSpec']['algorithm']['type']
   after?: string
 }
 
 export interface JobPage {
-  jobs: Job[]
+  jobs: ListedJob[]
   /** What `after` asks for the next page; null on the last. */
   next: string | null
 }

@@ -1,4 +1,4 @@
-import type { Job } from '../api/jobs'
+import type { ListedJob } from '../api/jobs'
 import { ago, moment, number, until } from '../lib/format'
 import { keyMetric } from '../lib/groups'
 import { shortModel } from '../lib/model'
@@ -8,7 +8,7 @@ import { HealthBadge } from '../parts/health-badge'
 import { ProgressBar } from '../parts/progress'
 
 /** One job of the list. */
-export function Row({ job, now }: { job: Job; now: number }) {
+export function Row({ job, now }: { job: ListedJob; now: number }) {
   const metric = keyMetric(job.metrics)
   return (
     <tr>
@@ -51,7 +51,7 @@ export function Row({ job, now }: { job: Job; now: number }) {
 }
 
 /** A job that depends on an unfinished one has no position yet. */
-function QueuePosition({ job, now }: { job: Job; now: number }) {
+function QueuePosition({ job, now }: { job: ListedJob; now: number }) {
   if (job.queue_position == null || job.blocked_by.length > 0) return null
   return (
     <span class="note">

@@ -1,8 +1,8 @@
-import type { Job } from '../api/jobs'
+import type { ListedJob } from '../api/jobs'
 import { duration } from '../lib/format'
 
 /** Progress of a job, as a bar and in words. */
-export function ProgressBar({ job }: { job: Job }) {
+export function ProgressBar({ job }: { job: ListedJob }) {
   const { percent, step, total_steps: total, eta_seconds: eta, phase } = job.progress
   const running = job.status === 'running'
   const shown = Math.min(100, Math.max(0, percent))

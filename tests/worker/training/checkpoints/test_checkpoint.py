@@ -70,7 +70,7 @@ def test_weights_beside_the_policy_and_all_optimizers_come_back(policy: Policy, 
     def learning(seed: int) -> tuple[Learners, dict[str, nn.Module]]:
         torch.manual_seed(seed)
         critic, reference = nn.Sequential(nn.Linear(4, 4), nn.Linear(4, 1)), nn.Linear(3, 3)
-        spec = OptimizerSpec(type=kind)
+        spec = OptimizerSpec.model_validate({"type": kind})
         moved = {
             "policy": Learner(copy.deepcopy(policy.model), 1e-3, spec, 10),
             "critic": Learner(critic, 1e-3, spec, 10),

@@ -123,10 +123,10 @@ def test_optimizers_go_on_exactly_where_they_were(kind: str) -> None:
 
     torch.manual_seed(0)
     layer = nn.Sequential(nn.Linear(8, 4), nn.Linear(4, 8))
-    learner = Learner(layer, 0.1, OptimizerSpec(type=kind), 10)
+    learner = Learner(layer, 0.1, OptimizerSpec.model_validate({"type": kind}), 10)
     learn(layer, learner, range(2))
     other = copy.deepcopy(layer)
-    resumed = Learner(other, 0.1, OptimizerSpec(type=kind), 10)
+    resumed = Learner(other, 0.1, OptimizerSpec.model_validate({"type": kind}), 10)
     resumed.restore(copy.deepcopy(learner.state()))
     learn(layer, learner, range(2, 4))
     learn(other, resumed, range(2, 4))

@@ -12,6 +12,7 @@ from fastapi.staticfiles import StaticFiles
 from service import logs, settings
 from service.api import problems, uploads
 from service.api.dependencies import Services
+from service.api.description import describe
 from service.api.methods import HeadAsGet
 from service.api.middleware import BodyLimit, RequestId
 from service.api.routers import ALL
@@ -56,11 +57,11 @@ def described(lifespan: object = None) -> FastAPI:
         title="Hone",
         summary="Post-training of language models as durable jobs.",
         lifespan=lifespan,  # type: ignore[arg-type]  # FastAPI's alias for it is private
-        responses=problems.DOCUMENTED,
         version="1",
         redirect_slashes=False,  # to an address made of the Host header
     )
     problems.install(app)
+    describe(app)
     for router in ALL:
         app.include_router(router)
     _add_page(app)

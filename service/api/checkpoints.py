@@ -11,6 +11,7 @@ from hone.documents import CheckpointFile, CheckpointRead, Page
 from hone.documents.checkpoints import exported
 from hone.errors import Conflict, NotFound, Unauthorized
 from service import commands
+from service.api.answers import refusals
 from service.api.archive import Archive, Conditions, archive_response
 from service.api.dependencies import Identity, Reader, Services, ServicesDep, SessionDep, Writer
 from service.api.routing import Router
@@ -46,13 +47,17 @@ def demote_checkpoint(checkpoint_id: str, identity: Writer, session: SessionDep)
     return _document(commands.promote(session, identity.visible_owner, checkpoint_id, promoted=False))
 
 
-@router.delete("/checkpoints/{checkpoint_id}", status_code=204)
+@router.delete("/checkpoints/{checkpoint_id}", status_code=204, responses=refusals(409))
 def delete_checkpoint(checkpoint_id: str, identity: Writer, session: SessionDep) -> None:
     """Delete a checkpoint. 409 if it is promoted or an unfinished job needs it."""
     commands.delete_checkpoint(session, identity.visible_owner, checkpoint_id)
 
 
-@router.get("/checkpoints/{checkpoint_id}/files/{name:path}", response_class=FileResponse)
+@router.get(
+    "/checkpoints/{checkpoint_id}/files/{name:path}",
+    response_class=FileResponse,
+    responses={206: {"description": "A part of the file"}, **refusals(400, 409, 416, 507)},
+)
 def download_file(checkpoint_id: str, name: str, identity: Reader, parts: ServicesDep) -> FileResponse:
     """Download one file; `Range` is supported. 409 if the storage holds another length than the manifest says."""
     with parts.database.transaction() as session:  # it ends before the file is fetched, which may take minutes

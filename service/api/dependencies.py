@@ -106,9 +106,10 @@ SessionDep = Annotated[Session, Depends(_session)]
 _bearer = HTTPBearer(auto_error=False, description="`Authorization: Bearer hone-…`")
 
 
-async def _identity(
+async def check_key(
     parts: ServicesDep, credentials: Annotated[HTTPAuthorizationCredentials | None, Depends(_bearer)]
 ) -> Identity:
+    """Who sends the request. Unauthorized without a valid key."""
     if credentials is None:
         raise Unauthorized("no API key: send the header 'Authorization: Bearer hone-…'", code="missing_api_key")
     secret = credentials.credentials
@@ -123,7 +124,7 @@ def _look_up(parts: Services, secret: str) -> Identity:
         return Identity(key.owner, key.role, key.id, key.max_queued)
 
 
-Reader = Annotated[Identity, Depends(_identity)]
+Reader = Annotated[Identity, Depends(check_key)]
 
 
 async def _writer(identity: Reader) -> Identity:
@@ -138,5 +139,6 @@ async def _admin(identity: Reader) -> Identity:
     return identity
 
 
+CHECKS_OF_ROLES = {_writer, _admin}
 Writer = Annotated[Identity, Depends(_writer)]
 Admin = Annotated[Identity, Depends(_admin)]

@@ -27,7 +27,7 @@ async def healthz() -> dict[str, str]:
     return {"status": "ok"}
 
 
-@router.get("/readyz")
+@router.get("/readyz", responses={503: {"model": Readiness, "description": "The database does not answer"}})
 async def readyz(parts: ServicesDep, response: Response) -> Readiness:
     """Whether the service is ready: 503 without database; `degraded` without broker, storage, dispatcher or workers.
 

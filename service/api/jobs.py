@@ -11,6 +11,7 @@ from hone.documents.queue import WaitsFor
 from hone.documents.status import JobStatus
 from hone.errors import Invalid
 from service import commands
+from service.api.answers import refusals
 from service.api.cursors import after_id
 from service.api.dependencies import Reader, ServicesDep, SessionDep, Writer
 from service.api.routing import Router
@@ -114,7 +115,7 @@ def _summary(
     )
 
 
-@router.post("", status_code=201)
+@router.post("", status_code=201, responses=refusals(409, 429))
 def submit_job(
     spec: JobSpec,
     by: By,
@@ -146,7 +147,7 @@ def list_jobs(
     return Page.of(summaries(session, parts.queue, rows), limit)
 
 
-@router.get("/{job_id}")
+@router.get("/{job_id}", responses={304: {"description": "The job has the version of If-None-Match"}})
 def get_job(
     job_id: str,
     identity: Reader,
@@ -167,33 +168,33 @@ def get_job(
     return read(session, parts.queue, job)
 
 
-@router.post("/{job_id}/cancel")
+@router.post("/{job_id}/cancel", responses=refusals(409))
 def cancel_job(job_id: str, identity: Writer, session: SessionDep, parts: ServicesDep) -> JobRead:
     """Stop a job: at once if it is queued, else within a step. Its last checkpoint stays."""
     job = commands.cancel(session, identity.visible_owner, job_id)
     return read(session, parts.queue, job)
 
 
-@router.post("/{job_id}/pause")
+@router.post("/{job_id}/pause", responses=refusals(409))
 def pause_job(job_id: str, identity: Writer, session: SessionDep, parts: ServicesDep) -> JobRead:
     """Pause a job: it ends its step, saves and frees its device. A queued job is held back."""
     return read(session, parts.queue, commands.pause(session, identity.visible_owner, job_id))
 
 
-@router.post("/{job_id}/resume")
+@router.post("/{job_id}/resume", responses=refusals(409))
 def resume_job(job_id: str, identity: Writer, session: SessionDep, parts: ServicesDep) -> JobRead:
     """Queue a paused job again. It continues where it was, and ends in the same weights as without the pause."""
     return read(session, parts.queue, commands.resume(session, identity.visible_owner, job_id))
 
 
-@router.post("/{job_id}/retry", status_code=201)
+@router.post("/{job_id}/retry", status_code=201, responses=refusals(409, 429))
 def retry_job(job_id: str, by: By, identity: Writer, session: SessionDep, parts: ServicesDep) -> JobRead:
     """Make a new job of the same spec that continues from the last checkpoint of a failed or cancelled job."""
     job = commands.retry(session, by, job_id, identity.visible_owner, parts.settings.model_roots)
     return read(session, parts.queue, job)
 
 
-@router.post("/{job_id}/extend", status_code=201)
+@router.post("/{job_id}/extend", status_code=201, responses=refusals(409, 429))
 def extend_job(
     job_id: str, further: JobExtension, by: By, identity: Writer, session: SessionDep, parts: ServicesDep
 ) -> JobRead:
@@ -202,7 +203,7 @@ def extend_job(
     return read(session, parts.queue, job)
 
 
-@router.post("/{job_id}/clone", status_code=201)
+@router.post("/{job_id}/clone", status_code=201, responses=refusals(409, 429))
 def clone_job(
     job_id: str,
     by: By,
@@ -229,7 +230,7 @@ def change_job(job_id: str, changes: JobChange, identity: Writer, session: Sessi
     return read(session, parts.queue, job)
 
 
-@router.delete("/{job_id}", status_code=204)
+@router.delete("/{job_id}", status_code=204, responses=refusals(409))
 def delete_job(job_id: str, identity: Writer, session: SessionDep) -> None:
     """Delete an ended job with its metrics, samples and checkpoints."""
     commands.delete(session, identity.visible_owner, job_id)

@@ -7,6 +7,7 @@ from fastapi import Query
 
 from hone.documents import KeyCreate, KeyCreated, KeyRead, Login, LoginLinkCreated, Page
 from service import commands
+from service.api.answers import refusals
 from service.api.cursors import after_id
 from service.api.dependencies import Admin, ServicesDep, SessionDep
 from service.api.routing import Router
@@ -49,7 +50,7 @@ def create_login_link(identity: Admin, session: SessionDep) -> LoginLinkCreated:
     return LoginLinkCreated(token=token, expires_at=expires_at)
 
 
-@router.post("/login", status_code=201)
+@router.post("/login", status_code=201, responses=refusals(401))
 def log_in(login: Login, session: SessionDep) -> KeyCreated:
     """Exchange a login token for a key of this browser."""
     return _created(*commands.log_in(session, login.token))

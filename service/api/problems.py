@@ -1,7 +1,6 @@
 """Turns errors into answers: one shape for all errors, one table of statuses."""
 
 import errno
-from typing import Any
 
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
@@ -24,7 +23,6 @@ STATUSES: dict[type[errors.HoneError], tuple[int, str]] = {
     errors.Forbidden: (403, "permission_error"),
     errors.Unavailable: (503, "server_error"),
 }
-DOCUMENTED: dict[int | str, dict[str, Any]] = {"default": {"model": ErrorRead, "description": "An error"}}
 
 
 def answer(status: int, kind: str, message: str, param: str | None = None, code: str | None = None) -> JSONResponse:

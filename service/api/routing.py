@@ -8,6 +8,7 @@ from typing import Annotated, Any
 from fastapi import APIRouter, Depends, Request, Response
 from pydantic import BaseModel, TypeAdapter
 
+from service.api.answers import brought
 from service.api.dependencies import Services, services
 from service.api.requests import Route, check_form
 from service.failpoints import failpoint
@@ -27,7 +28,8 @@ class Router(APIRouter):
         super().__init__(prefix=prefix, tags=list(tags), route_class=Route)
 
     def add_api_route(self, path: str, endpoint: Endpoint, **options: Any) -> None:
-        """As in FastAPI."""
+        """As in FastAPI. The refusals that the parameters bring are documented; `responses` has further ones."""
+        options["responses"] = {**brought(self.prefix + path, endpoint), **(options.get("responses") or {})}
         if not inspect.iscoroutinefunction(endpoint) and not inspect.isasyncgenfunction(endpoint):
             endpoint = in_one_thread(endpoint, options.get("status_code") or 200)
         super().add_api_route(path, endpoint, **options)

@@ -15,6 +15,7 @@ from hone.documents import (
     WebhookRead,
 )
 from service import commands
+from service.api.answers import refusals
 from service.api.cursors import after_id
 from service.api.dependencies import Reader, ServicesDep, SessionDep, Writer
 from service.api.routing import Router
@@ -25,7 +26,7 @@ router = Router(prefix="/v1/webhooks", tags=["webhooks"])
 Limit = Annotated[int, Query(ge=1, le=100)]
 
 
-@router.post("", status_code=201)
+@router.post("", status_code=201, responses=refusals(409))
 def create_webhook(
     document: WebhookCreate, identity: Writer, session: SessionDep, parts: ServicesDep
 ) -> WebhookCreated:
@@ -66,7 +67,7 @@ def delete_webhook(webhook_id: str, identity: Writer, session: SessionDep) -> De
     return Deleted(id=webhook_id, object="webhook")
 
 
-@router.post("/{webhook_id}/test", status_code=201)
+@router.post("/{webhook_id}/test", status_code=201, responses=refusals(409))
 def test_webhook(webhook_id: str, identity: Writer, session: SessionDep) -> DeliveryRead:
     """Send a signed message of the type `webhook.test`; the log shows the outcome."""
     return _delivery(commands.test_webhook(session, identity.visible_owner, webhook_id))
@@ -93,7 +94,7 @@ def get_delivery(webhook_id: str, delivery_id: str, identity: Reader, session: S
     return _delivery(deliveries.get(session, webhook_id, delivery_id))
 
 
-@router.post("/{webhook_id}/deliveries/{delivery_id}/redeliver")
+@router.post("/{webhook_id}/deliveries/{delivery_id}/redeliver", responses=refusals(409))
 def redeliver(webhook_id: str, delivery_id: str, identity: Writer, session: SessionDep) -> DeliveryRead:
     """Send a message again under the same id, whatever its outcome was."""
     return _delivery(commands.redeliver(session, identity.visible_owner, webhook_id, delivery_id))

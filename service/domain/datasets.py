@@ -123,8 +123,8 @@ PlainDataset = Annotated[
 ]
 AnyDataset = Annotated[
     Annotated[LinearAlgebraData, Tag("linear-algebra")]
-    | Annotated[FileData, Tag("file")]
-    | Annotated[RejectionSamplingData, Tag("rejection-sampling")],
+    | Annotated[RejectionSamplingData, Tag("rejection-sampling")]
+    | Annotated[FileData, Tag("file")],  # last: programs that try one after another take any text for its `source`
     Discriminator(_tag),
 ]
 RejectionSamplingData.model_rebuild()

@@ -1,19 +1,20 @@
 /** Jobs over HTTP. */
 
 import { api, body } from './client'
-import type { components } from './schema'
+import type { components, paths } from './schema'
 
 export type Job = components['schemas']['JobRead']
 /** Without its spec, as lists show it. */
 export type ListedJob = components['schemas']['JobSummary']
 export type JobStatus = components['schemas']['JobStatus']
+export type AlgorithmType = NonNullable<NonNullable<paths['/v1/jobs']['get']['parameters']['query']>['algorithm']>
 export type Progress = components['schemas']['Progress']
 export type Failure = components['schemas']['Failure']
 export type HealthNote = components['schemas']['HealthNote']
 
 export interface JobFilter {
   status?: JobStatus
-  algorithm?: components['schemas']['JobSpec']['algorithm']['type']
+  algorithm?: AlgorithmType
   after?: string
 }
 

@@ -1,8 +1,5 @@
 import { go, withParams } from '../address'
-import type { JobStatus } from '../api/jobs'
-import type { components } from '../api/schema'
-
-type AlgorithmType = components['schemas']['JobSpec']['algorithm']['type']
+import type { AlgorithmType, JobStatus } from '../api/jobs'
 
 const STATUSES: JobStatus[] = [
   'queued',

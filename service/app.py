@@ -8,12 +8,13 @@ from pathlib import Path
 from fastapi import FastAPI, Request
 from fastapi.responses import FileResponse, HTMLResponse, Response
 from fastapi.staticfiles import StaticFiles
+from starlette.types import ASGIApp
 
 from hone.errors import NotFound
 from service import logs, settings
 from service.api import problems, uploads
 from service.api.dependencies import Services
-from service.api.middleware import BodyLimit, RequestId
+from service.api.middleware import BodyLimit, RequestId, SecurityHeaders
 from service.api.routers import ALL
 from service.messaging.wakeups import Listener, Publisher
 from service.persistence.database import STALL_SECONDS, Database
@@ -26,6 +27,14 @@ NO_PAGE = (
     "<!doctype html><title>Hone</title>"
     "<p>The page is not built. Run <code>make page</code>, or see <a href=/docs>/docs</a>."
 )
+
+
+class Application(FastAPI):
+    """FastAPI whose outermost layers also see the answers of status 500, which no added middleware does."""
+
+    def build_middleware_stack(self) -> ASGIApp:
+        """All middleware, from the outside in."""
+        return SecurityHeaders(RequestId(super().build_middleware_stack()))
 
 
 def create_app() -> FastAPI:
@@ -45,13 +54,12 @@ def create_app() -> FastAPI:
     app = described(_lifespan)
     app.state.services = parts
     app.add_middleware(BodyLimit, max_upload_bytes=config.max_upload_bytes)
-    app.add_middleware(RequestId)
     return app
 
 
 def described(lifespan: object = None) -> FastAPI:
     """The application with its routes only, which is enough for the OpenAPI document."""
-    app = FastAPI(
+    app = Application(
         title="Hone",
         summary="Post-training of language models as durable jobs.",
         lifespan=lifespan,  # type: ignore[arg-type]  # FastAPI's alias for it is private

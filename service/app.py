@@ -3,11 +3,8 @@
 import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
-from pathlib import Path
 
 from fastapi import FastAPI, Request
-from fastapi.responses import FileResponse, HTMLResponse, Response
-from fastapi.staticfiles import StaticFiles
 from starlette.types import ASGIApp
 
 from hone.errors import NotFound
@@ -15,18 +12,13 @@ from service import logs, settings
 from service.api import problems, uploads
 from service.api.dependencies import Services
 from service.api.middleware import BodyLimit, RequestId, SecurityHeaders
+from service.api.page import add_page
 from service.api.routers import ALL
 from service.messaging.wakeups import Listener, Publisher
 from service.persistence.database import STALL_SECONDS, Database
 from service.persistence.events import channel
 from service.storage.store import Storage
 from service.threads import end_process_on_error
-
-DIST = Path(__file__).parent / "dashboard" / "dist"
-NO_PAGE = (
-    "<!doctype html><title>Hone</title>"
-    "<p>The page is not built. Run <code>make page</code>, or see <a href=/docs>/docs</a>."
-)
 
 
 class Application(FastAPI):
@@ -64,28 +56,24 @@ def described(lifespan: object = None) -> FastAPI:
         summary="Post-training of language models as durable jobs.",
         lifespan=lifespan,  # type: ignore[arg-type]  # FastAPI's alias for it is private
         responses=problems.DOCUMENTED,
+        docs_url=None,  # FastAPI's own pages run scripts of a CDN
+        redoc_url=None,
         version="1",
     )
     problems.install(app)
     for router in ALL:
         app.include_router(router)
-    _add_page(app)
+    _add_unknown(app)
+    add_page(app)
     return app
 
 
-def _add_page(app: FastAPI) -> None:
-    """Serve the built page, if it exists. An unknown path below /v1 is answered with an error, not with the page."""
+def _add_unknown(app: FastAPI) -> None:
+    """An unknown path below /v1 is answered with an error, not with the page."""
 
     @app.api_route("/v1/{path:path}", methods=["GET", "POST", "PUT", "PATCH", "DELETE"], include_in_schema=False)
     def unknown(path: str, request: Request) -> None:
         raise NotFound(f"no endpoint {request.method} /v1/{path}; /docs lists all endpoints", code="unknown_url")
-
-    @app.get("/", include_in_schema=False)
-    def page() -> Response:
-        index = DIST / "index.html"
-        return FileResponse(index, headers={"cache-control": "no-cache"}) if index.exists() else HTMLResponse(NO_PAGE)
-
-    app.mount("/assets", StaticFiles(directory=DIST / "assets", check_dir=False), name="assets")
 
 
 @asynccontextmanager

@@ -11,7 +11,6 @@ JSON_BYTES = 4 * 2**20
 FORM_OVERHEAD = 2**16
 POLICY = {
     "default-src": "'self'",
-    "style-src": "'self' 'unsafe-inline'",  # Swagger UI writes style attributes
     "img-src": "'self' data:",
     "object-src": "'none'",
     "base-uri": "'none'",

@@ -11,7 +11,7 @@ from hone.errors import NotFound
 from service import logs, settings
 from service.api import problems, uploads
 from service.api.dependencies import Services
-from service.api.middleware import BodyLimit, RequestId, SecurityHeaders
+from service.api.middleware import BodyLimit, Compression, RequestId, SecurityHeaders
 from service.api.page import add_page
 from service.api.routers import ALL
 from service.messaging.wakeups import Listener, Publisher
@@ -60,6 +60,7 @@ def described(lifespan: object = None) -> FastAPI:
         redoc_url=None,
         version="1",
     )
+    app.add_middleware(Compression)
     problems.install(app)
     for router in ALL:
         app.include_router(router)

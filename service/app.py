@@ -3,18 +3,17 @@
 import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
-from pathlib import Path
 
 from fastapi import FastAPI
-from fastapi.responses import FileResponse, HTMLResponse, Response
-from fastapi.staticfiles import StaticFiles
+from starlette.types import ASGIApp
 
 from service import logs, settings
 from service.api import problems, uploads
 from service.api.dependencies import Services
 from service.api.description import describe
 from service.api.methods import HeadAsGet
-from service.api.middleware import BodyLimit, RequestId
+from service.api.middleware import BodyLimit, Compression, RequestId, SecurityHeaders
+from service.api.page import add_page
 from service.api.routers import ALL
 from service.messaging.wakeups import Listener, Publisher
 from service.persistence.database import STALL_SECONDS, Database
@@ -22,11 +21,13 @@ from service.persistence.events import channel
 from service.storage.store import Storage
 from service.threads import end_process_on_error
 
-DIST = Path(__file__).parent / "dashboard" / "dist"
-NO_PAGE = (
-    "<!doctype html><title>Hone</title>"
-    "<p>The page is not built. Run <code>make page</code>, or see <a href=/docs>/docs</a>."
-)
+
+class Application(FastAPI):
+    """FastAPI whose outermost layers also see the answers of status 500, which no added middleware does."""
+
+    def build_middleware_stack(self) -> ASGIApp:
+        """All middleware, from the outside in."""
+        return SecurityHeaders(RequestId(super().build_middleware_stack()))
 
 
 def create_app() -> FastAPI:
@@ -47,36 +48,27 @@ def create_app() -> FastAPI:
     app.state.services = parts
     app.add_middleware(BodyLimit, max_upload_bytes=config.max_upload_bytes)
     app.add_middleware(HeadAsGet)
-    app.add_middleware(RequestId)
     return app
 
 
 def described(lifespan: object = None) -> FastAPI:
     """The application with its routes only, which is enough for the OpenAPI document."""
-    app = FastAPI(
+    app = Application(
         title="Hone",
         summary="Post-training of language models as durable jobs.",
         lifespan=lifespan,  # type: ignore[arg-type]  # FastAPI's alias for it is private
+        docs_url=None,  # FastAPI's own pages run scripts of a CDN
+        redoc_url=None,
         version="1",
         redirect_slashes=False,  # to an address made of the Host header
     )
+    app.add_middleware(Compression)
     problems.install(app)
     describe(app)
     for router in ALL:
         app.include_router(router)
-    _add_page(app)
+    add_page(app)
     return app
-
-
-def _add_page(app: FastAPI) -> None:
-    """Serve the built page, if it exists."""
-
-    @app.get("/", include_in_schema=False)
-    def page() -> Response:
-        index = DIST / "index.html"
-        return FileResponse(index, headers={"cache-control": "no-cache"}) if index.exists() else HTMLResponse(NO_PAGE)
-
-    app.mount("/assets", StaticFiles(directory=DIST / "assets", check_dir=False), name="assets")
 
 
 @asynccontextmanager

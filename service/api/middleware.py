@@ -1,8 +1,12 @@
-"""Middleware: an id for every request, and a limit of its body. Plain ASGI, which does not buffer streams."""
+"""Middleware: an id and security headers for every answer, a limit of bodies. Plain ASGI does not buffer streams."""
+
+import re
 
 from anyio import fail_after
+from starlette._utils import get_route_path
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.exceptions import HTTPException
+from starlette.middleware.gzip import GZipMiddleware
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from service.api.problems import answer
@@ -12,6 +16,45 @@ JSON_BYTES = 2**18  # several times as long as a spec whose fields are all as lo
 FORM_OVERHEAD = 2**16
 MOST_UPLOADS = 16  # each takes twice its size on the disk until it is checked
 SILENCE_SECONDS = 60.0
+POLICY = {
+    "default-src": "'self'",
+    "img-src": "'self' data:",
+    "object-src": "'none'",
+    "base-uri": "'none'",
+    "form-action": "'self'",
+    "frame-ancestors": "'none'",
+}
+SECURITY_HEADERS = {
+    "content-security-policy": "; ".join(f"{name} {value}" for name, value in POLICY.items()),
+    "x-content-type-options": "nosniff",
+    "referrer-policy": "no-referrer",
+    "permissions-policy": "camera=(), display-capture=(), geolocation=(), microphone=(), payment=(), usb=()",
+    "cross-origin-opener-policy": "same-origin",
+    "cross-origin-resource-policy": "same-origin",
+    "x-frame-options": "DENY",  # what scanners and old browsers read in place of frame-ancestors
+}
+
+
+class SecurityHeaders:
+    """What a browser may do with an answer: no scripts of others, no frames around it, no guessing of its type."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Serve one request."""
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+
+        async def send_with_headers(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                headers = MutableHeaders(scope=message)
+                headers.update(SECURITY_HEADERS)
+                headers.setdefault("cache-control", "private, no-cache")  # no proxy may share jobs or files
+            await send(message)
+
+        await self._app(scope, receive, send_with_headers)
 
 
 class RequestId:
@@ -35,6 +78,22 @@ class RequestId:
             await send(message)
 
         await self._app(scope, receive, send_with_id)
+
+
+class Compression:
+    """gzip for what is text: not for event streams, which must not wait, nor for weights, which do not shrink."""
+
+    LEVEL = 4  # 5.5 MB of series: 41 % in 0.10 s; level 6 takes three times as long for 40 %
+    DOWNLOAD = re.compile(r"/v1/checkpoints/[^/]+/(files/|archive$)")
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+        self._compressing = GZipMiddleware(app, minimum_size=1024, compresslevel=self.LEVEL)
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Serve one request."""
+        download = scope["type"] != "http" or self.DOWNLOAD.match(get_route_path(scope))
+        await (self._app if download else self._compressing)(scope, receive, send)
 
 
 class BodyLimit:

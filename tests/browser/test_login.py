@@ -1,5 +1,8 @@
-"""Getting into the page."""
+"""Getting into the page, and keeping others out."""
 
+import threading
+from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
 import httpx2
@@ -7,6 +10,26 @@ import pytest
 from playwright.sync_api import expect
 
 pytestmark = pytest.mark.browser
+
+
+@pytest.fixture
+def elsewhere() -> Iterator[str]:
+    """A page of somebody else on this host: another origin and yet, to a browser, the same site."""
+
+    class Page(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            self.send_response(200)
+            self.send_header("content-type", "text/html")
+            self.end_headers()
+            self.wfile.write(b"<!doctype html><link rel=icon href=data:,><p>theirs")
+
+        def log_message(self, *_: object) -> None:
+            """Print nothing."""
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), Page) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        yield f"http://127.0.0.1:{server.server_port}/"
+        server.shutdown()
 
 
 def test_a_login_link_leads_to_the_jobs_and_leaves_no_token_in_the_address(stranger: Any, http: httpx2.Client) -> None:
@@ -51,3 +74,14 @@ def test_signing_out_forgets_the_key(stranger: Any) -> None:
     stranger.page.get_by_role("button", name="Sign out").click()
     expect(stranger.page.get_by_label("API key")).to_be_visible()
     assert stranger.page.evaluate("localStorage.getItem('hone.key')") is None
+
+
+def test_no_page_of_another_port_can_frame_hone(stranger: Any, elsewhere: str) -> None:
+    stranger.refusals_expected = True
+    stranger.page.goto(elsewhere)
+    frame = "url => document.body.append(Object.assign(document.createElement('iframe'), {src: url}))"
+    with stranger.page.expect_console_message(lambda message: "frame-ancestors" in message.text):
+        stranger.page.evaluate(frame, f"{stranger.server.url}/")
+    expect(stranger.page.get_by_text("theirs")).to_be_visible()
+    assert [frame.url.partition("//")[0] for frame in stranger.page.frames[1:]] == ["chrome-error:"]
+    stranger.complaints.clear()  # the refusal to frame

@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 import service.app
+from service.api.page import DIST
 
 
 @pytest.fixture(scope="module")
@@ -75,7 +76,7 @@ def test_the_page_is_built_as_its_own_package_builds_it(instructions: list[tuple
 def test_the_wheel_is_made_of_all_that_it_carries(instructions: list[tuple[str, str]], root: Path) -> None:
     tree = Path(service.app.__file__).parents[1]
     wheel = tomllib.loads((root / "pyproject.toml").read_text())["tool"]["hatch"]["build"]["targets"]["wheel"]
-    page = f"--from=page /page/dist {service.app.DIST.relative_to(tree)}"
+    page = f"--from=page /page/dist {DIST.relative_to(tree)}"
     (install,) = (place for place, (_, argument) in enumerate(instructions) if "--force-reinstall ." in argument)
     copied = [argument for name, argument in instructions[:install] if name == "COPY"]
     assert page in copied

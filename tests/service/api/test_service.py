@@ -29,7 +29,6 @@ def test_the_worker_is_listed(http: httpx2.Client) -> None:
 
 
 def test_the_documentation_is_served(http: httpx2.Client) -> None:
-    assert "swagger" in http.get("/docs").text.lower()
     assert "/v1/jobs" in http.get("/openapi.json").json()["paths"]
 
 

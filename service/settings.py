@@ -38,7 +38,7 @@ class Settings(BaseSettings):
         300.0,
         alias="HONE_STORAGE_PATIENCE_SECONDS",
         ge=0,
-        description="how long storing a checkpoint is retried before the job fails",
+        description="how long storing a checkpoint, or fetching what a job needs, is retried before the attempt fails",
     )
     lease_seconds: float = Field(
         30.0,

@@ -1,6 +1,7 @@
 """Prepares the Assignment of a claimed job: whatever the spec names becomes a local path; checkpoints are verified."""
 
 import errno
+import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -24,6 +25,7 @@ from worker.protocol import Assignment
 
 log = logs.get(__name__)
 DAMAGED_HINT = "name another checkpoint of that job, or train it again"
+FIRST_WAIT_SECONDS, LONGEST_WAIT_SECONDS = 1.0, 4.0  # between two tries
 STORAGE_HINT = "check the storage (STORAGE_URL) and the free space in the worker's data directory (HONE_DATA_DIR)"
 
 
@@ -38,7 +40,7 @@ def prepare(
     try:
         attempt.scratch.open()
         with attempt.renewing(end_if_unwanted) as check:
-            assignment = _Preparation(attempt, model_roots, check).assignment()
+            assignment = _with_patience(attempt, _Preparation(attempt, model_roots, check).assignment, check)
             failpoint("assignment.prepared")
         return assignment
     except (Invalid, NotFound) as error:
@@ -49,6 +51,34 @@ def prepare(
         with attempt.transaction() as (session, job):
             leases.give_up(session, job, _infra_failure(error, STORAGE_HINT))
     return None
+
+
+def _with_patience(attempt: Attempt, prepare_once: Callable[[], Assignment], check: Callable[[], None]) -> Assignment:
+    """A storage that does not answer has the same time to recover as when a checkpoint is stored; its lease is kept."""
+    give_up_at = time.monotonic() + attempt.storage.retry_seconds
+    wait, noted = FIRST_WAIT_SECONDS, False
+    while True:
+        try:
+            return prepare_once()
+        except Damaged:
+            raise
+        except OSError as error:
+            left = give_up_at - time.monotonic()
+            if left <= 0 or attempt.stopping.is_set():
+                raise
+            if not noted:
+                _note_wait(attempt, error, left)
+            attempt.stopping.wait(min(wait, left))
+            check()
+            wait, noted = min(2 * wait, LONGEST_WAIT_SECONDS), True
+
+
+def _note_wait(attempt: Attempt, error: OSError, seconds: float) -> None:
+    message = f"the files of the job cannot be fetched: {error.strerror or error}"
+    log.warning(message, job=attempt.job_id)
+    note = Note("storage_failed", message, f"trying for {seconds:.0f} s: look at the disk or bucket of STORAGE_URL")
+    with attempt.transaction() as (session, job):
+        health_notes.add(session, job, note.at(job.progress["step"]))
 
 
 def _fail(attempt: Attempt, failure: Failure) -> None:

@@ -1,6 +1,8 @@
 """A job does not start from a damaged checkpoint, and its log says which one it skipped."""
 
 import shutil
+import threading
+import time
 import uuid
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -103,9 +105,37 @@ def test_without_an_undamaged_checkpoint_the_job_starts_again(bench: Any, claim:
 def test_a_storage_that_lost_everything_is_not_taken_for_damage(bench: Any, claim: Claim, scratch: Scratch) -> None:
     bench.stored(claim, 1)
     shutil.rmtree(bench.folder / "storage" / "checkpoints")
+    bench.storage.retry_seconds = 0.1
     assert assignment(bench, claim, scratch) is None
     assert damaged(bench, claim.job_id) == []
     assert "is it mounted" in failure(bench, claim)["message"] and failure(bench, claim)["category"] == "infra"
+
+
+def test_a_storage_that_comes_back_in_time_costs_no_attempt_and_is_noted(
+    bench: Any, claim: Claim, scratch: Scratch, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    newest, folder = bench.stored(claim, 1), bench.folder / "storage" / "checkpoints"
+    folder.rename(bench.folder / "away")
+    bench.storage.retry_seconds = 60.0
+    monkeypatch.setattr("worker.assignment.FIRST_WAIT_SECONDS", 0.05)
+
+    def come_back() -> None:
+        until_warned(bench, claim)
+        (bench.folder / "away").rename(folder)
+
+    back = threading.Thread(target=come_back)
+    back.start()
+    prepared = assignment(bench, claim, scratch)
+    back.join(60)
+    assert prepared is not None and prepared.resume_from == str(bench.storage.local(newest.storage_key))
+    (warning,) = bench.warnings(claim.job_id)
+    assert "cannot be fetched: the storage has no checkpoints at all" in warning and "trying for 60 s" in warning
+
+
+def until_warned(bench: Any, claim: Claim) -> None:
+    deadline = time.monotonic() + 30
+    while not bench.warnings(claim.job_id) and time.monotonic() < deadline:
+        time.sleep(0.02)
 
 
 def test_a_full_scratch_disk_fails_the_job_as_infra(bench: Any, claim: Claim, tmp_path: Path) -> None:

@@ -52,6 +52,11 @@ REWRITES = [
         (r"\\lbrace(?![a-zA-Z])", r"\\{"),
         (r"\\rbrace(?![a-zA-Z])", r"\\}"),
         (r"\\(?:degree|deg)(?![a-zA-Z])|\^\s*\{\s*\\circ\s*\}", r"^\\circ "),
+        (r"\\varnothing(?![a-zA-Z])", r"\\emptyset "),
+        (  # an angle in degrees, for parsers that know radians alone
+            r"\\(sin|cos|tan|cot|sec|csc)\s*(?:\(\s*(\d+(?:\.\d+)?)\s*\^\\circ\s*\)|(\d+(?:\.\d+)?)\s*\^\\circ)",
+            r"\\\1(\\frac{\2\3 \\pi}{180})",
+        ),
         (r"\\(?:mathrm|mathbf|mathit|mathsf|textbf|textit|textrm|textnormal|mbox|text|rm)\s*\{", r"\\text{"),
         (r",?\s*\\text\{\s*,?\s*(and|or)\s*\}", r" \1 "),
         (r"\+\s*\\infty", r"\\infty"),

@@ -8,7 +8,6 @@ from fastapi.dependencies.utils import get_dependant
 from fastapi.params import Form
 from starlette.routing import compile_path
 
-from hone.documents import ErrorRead
 from service.api.dependencies import CHECKS_OF_ROLES, check_key
 
 MEANINGS = {
@@ -25,12 +24,14 @@ MEANINGS = {
     503: "The service is overloaded, or a server that it needs does not answer; `Retry-After` says when to try again",
     507: "The server's storage is full",
 }
+REFUSAL = "#/components/schemas/ErrorRead"
 Responses = dict[int | str, dict[str, Any]]
 
 
 def refusals(*statuses: int) -> Responses:
     """As FastAPI's `responses`."""
-    return {status: {"model": ErrorRead, "description": MEANINGS[status]} for status in statuses}
+    content = {"application/json": {"schema": {"$ref": REFUSAL}}}  # a `model` would have the media type of the endpoint
+    return {status: {"description": MEANINGS[status], "content": content} for status in statuses}
 
 
 def brought(path: str, endpoint: Callable[..., Any]) -> Responses:

@@ -5,6 +5,7 @@ from typing import Any
 
 from fastapi import FastAPI
 
+from hone.documents import ErrorRead
 from service.domain.storable import LARGEST
 
 Node = dict[str, Any]
@@ -26,6 +27,8 @@ def describe(app: FastAPI) -> None:
 def complete(document: Node) -> None:
     """Change the document in place."""
     schemas: Node = document["components"]["schemas"]
+    refusal = ErrorRead.model_json_schema(ref_template="#/components/schemas/{model}")
+    schemas |= refusal.pop("$defs") | {"ErrorRead": refusal}
     for node in list(_nodes(document)):
         _describe_stream(node)
         _bound(node)
@@ -37,7 +40,7 @@ def _describe_stream(node: Node) -> None:
     """`itemSchema` is of OpenAPI 3.2, but FastAPI writes it under 3.1."""
     if node.pop("itemSchema", None) is not None:
         text = "server-sent events: `id` is the sequence number, `event` the kind, and `data` an EventRead in JSON"
-        node["schema"] = {"type": "string", "description": text}
+        node["schema"] = {"description": text}  # no type: some programs hold each event against it, others all of them
 
 
 def _bound(node: Node) -> None:

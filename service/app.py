@@ -14,6 +14,7 @@ from service.api.description import describe
 from service.api.methods import HeadAsGet
 from service.api.middleware import BodyLimit, Compression, RequestId, SecurityHeaders
 from service.api.page import add_page
+from service.api.root_path import RootPath
 from service.api.routers import ALL
 from service.messaging.wakeups import Listener, Publisher
 from service.persistence.database import STALL_SECONDS, Database
@@ -48,6 +49,7 @@ def create_app() -> FastAPI:
     app.state.services = parts
     app.add_middleware(BodyLimit, max_upload_bytes=config.max_upload_bytes)
     app.add_middleware(HeadAsGet)
+    app.add_middleware(RootPath, root_path=config.root_path, trust_forwarded=config.trust_forwarded_prefix)
     return app
 
 

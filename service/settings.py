@@ -8,6 +8,8 @@ from typing import Annotated, Any, Self
 from pydantic import Field, ValidationError, field_validator, model_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
+from service.domain.root_paths import root_path
+
 
 class Settings(BaseSettings):
     """Each field is an environment variable of the same name in capitals; HONE_ variables have their name as alias."""
@@ -92,12 +94,27 @@ class Settings(BaseSettings):
         gt=0,
         description="how often files without a row are deleted from the storage, and how old they must be",
     )
+    root_path: str = Field(
+        "",
+        alias="HONE_ROOT_PATH",
+        description="path below which a proxy offers the service, e.g. /hone; the proxy may remove it or not",
+    )
+    trust_forwarded_prefix: bool = Field(
+        False,
+        alias="HONE_TRUST_FORWARDED_PREFIX",
+        description="take that path from X-Forwarded-Prefix; only behind a proxy that sets or removes this header",
+    )
     log_level: str = Field("INFO", alias="HONE_LOG_LEVEL", description="DEBUG, INFO, WARNING or ERROR")
 
     @field_validator("retention_days", mode="before")
     @classmethod
     def _empty_is_none(cls, value: Any) -> Any:
         return None if value == "" else value
+
+    @field_validator("root_path")
+    @classmethod
+    def _is_a_path(cls, value: str) -> str:
+        return root_path(value)
 
     @field_validator("worker_gpus", mode="before")
     @classmethod

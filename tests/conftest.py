@@ -308,6 +308,7 @@ def server() -> Iterator[Server]:
             HONE_LEASE_SECONDS="6",
             HONE_POLL_SECONDS="1",
             HONE_MAX_UPLOAD_BYTES="1000000",
+            HONE_TRUST_FORWARDED_PREFIX="true",
             HONE_FAILPOINTS=f"step.begun=delay:{STEP_SECONDS}*all",
         )
         try:

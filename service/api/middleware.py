@@ -111,7 +111,7 @@ class BodyLimit:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
-        upload = scope["path"] == "/v1/files"
+        upload = get_route_path(scope) == "/v1/files"
         limit = self._max_upload + FORM_OVERHEAD if upload else JSON_BYTES
         remedy = f"the limit is {self._max_upload if upload else JSON_BYTES} bytes"
         if upload:

@@ -3,7 +3,7 @@
 import os
 from pathlib import Path
 
-from fastapi import FastAPI
+from fastapi import FastAPI, Request
 from fastapi.responses import HTMLResponse, Response
 from fastapi.staticfiles import StaticFiles
 from starlette.staticfiles import PathLike
@@ -12,7 +12,7 @@ from starlette.types import Scope
 DIST = Path(__file__).parents[1] / "dashboard" / "dist"
 NOT_BUILT = (
     "<!doctype html><title>Hone</title>"
-    "<p>The page is not built: run <code>make page</code>. <a href=openapi.json>openapi.json</a> describes the API."
+    '<p>The page is not built: run <code>make page</code>. <a href="./openapi.json">openapi.json</a> describes the API.'
 )
 
 
@@ -20,12 +20,12 @@ def add_page(app: FastAPI) -> None:
     """Serve the page at `/` and Swagger UI at `/docs`."""
 
     @app.get("/", include_in_schema=False)
-    def page() -> Response:
-        return _document("index.html")
+    def page(request: Request) -> Response:
+        return _document("index.html", request)
 
     @app.get("/docs", include_in_schema=False)
-    def docs() -> Response:
-        return _document("docs.html")
+    def docs(request: Request) -> Response:
+        return _document("docs.html", request)
 
     app.mount("/assets", _Assets(directory=DIST / "assets", check_dir=False), name="assets")
 
@@ -42,8 +42,11 @@ class _Assets(StaticFiles):
         return response
 
 
-def _document(name: str) -> Response:
-    """A built document, which names its assets by their hashes and so must be asked for each time."""
-    file = DIST / name
+def _document(name: str, request: Request) -> Response:
+    """A built document, which names its assets by their hashes and so must be asked for each time.
+
+    Its references begin with `./`, which a browser at `/hone` without a slash would look for one folder too high.
+    """
+    file, root = DIST / name, request.scope.get("root_path", "")
     text = file.read_text() if file.exists() else NOT_BUILT
-    return HTMLResponse(text, headers={"cache-control": "no-cache"})
+    return HTMLResponse(text.replace('="./', f'="{root}/'), headers={"cache-control": "no-cache"})

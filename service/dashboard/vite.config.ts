@@ -4,6 +4,7 @@ import { defineConfig } from 'vite'
 const SERVER = 'http://127.0.0.1:8000'
 
 export default defineConfig({
+  base: './', // the service may be below any prefix
   build: {
     target: 'es2022',
     modulePreload: { polyfill: false },

@@ -108,7 +108,7 @@ class _Service:
 
     def _start_api(self, port: int) -> None:
         host = self.options.host
-        self.url = base_url(host, port)
+        self.url = base_url(host, port) + self.environment.get("HONE_ROOT_PATH", "").rstrip("/")
         flags = ["--factory", "service.app:create_app", "--host", host, "--port", str(port)]
         api = self._start("api", "uvicorn", *flags, "--timeout-graceful-shutdown", "3", "--no-access-log")
         deadline = time.monotonic() + READY_SECONDS

@@ -13,7 +13,7 @@ OURS = ("migrate", "api", "dispatcher", "worker", "worker-gpu")
 SERVERS = ("postgres", "redis")
 WORKERS = ("worker", "worker-gpu")
 LONG_RUNNING = (*SERVERS, "api", "dispatcher", *WORKERS)
-LIBRARY_SETTINGS = {"HF_HOME"}  # read by huggingface_hub
+LIBRARY_SETTINGS = {"HF_HOME", "FORWARDED_ALLOW_IPS"}  # read by huggingface_hub and uvicorn
 
 
 def volumes(service: dict[str, Any]) -> dict[str, str]:

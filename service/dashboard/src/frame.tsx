@@ -6,6 +6,7 @@ import { connection } from './api/connection'
 import { signOut } from './api/session'
 import { href } from './lib/route'
 import { Health } from './health'
+import { root } from './root'
 
 export function Frame({ children }: { children: ComponentChildren }) {
   return (
@@ -21,7 +22,7 @@ export function Frame({ children }: { children: ComponentChildren }) {
         <Views />
         <Health />
         <nav class="service" aria-label="Service">
-          <a href="/docs">API</a>
+          <a href={`${root}docs`}>API</a>
           <button type="button" class="plain" onClick={() => signOut()}>
             Sign out
           </button>

@@ -81,9 +81,10 @@ def test_stopping_ends_everything_and_a_second_start_finds_everything(folder: Pa
     assert not traces(folder)
     assert not sockets.exists()
     assert not (folder / "server.json").exists()
-    second = launch(folder, "--no-worker")
+    second = launch(folder, "--no-worker", HONE_ROOT_PATH="/hone/")
     with second.client() as http:
         found = http.get(f"/v1/jobs/{job['id']}").json()
+    assert second.url.endswith("/hone")  # what commands and log-in links use
     end(second, signal.SIGTERM)
     assert second.key == first.key
     assert (found["status"], found["attempt"]) == ("queued", 1)  # handed back, not lost

@@ -1,5 +1,6 @@
 /** Checkpoints: listed and downloaded. */
 
+import { root } from '../root'
 import { api, ask, body } from './client'
 import type { components } from './schema'
 
@@ -18,7 +19,7 @@ export interface Download {
 
 /** The model's files in a tar. A plain link could not send the key. */
 export async function downloadArchive(id: string, signal: AbortSignal): Promise<Download> {
-  const url = new URL(`/v1/checkpoints/${encodeURIComponent(id)}/archive`, location.origin)
+  const url = new URL(`v1/checkpoints/${encodeURIComponent(id)}/archive`, root)
   const response = await ask(new Request(url, { signal }))
   const named = /filename="([^"]+)"/.exec(response.headers.get('content-disposition') ?? '')
   return { filename: named?.[1] ?? `${id}.tar`, content: response.body! }

@@ -1,6 +1,7 @@
 /** The only module that calls fetch: it adds the key and turns refusals and lost connections into errors. */
 
 import createClient from 'openapi-fetch'
+import { root } from '../root'
 import { connection } from './connection'
 import type { components, paths } from './schema'
 import { key, signOut } from './session'
@@ -52,7 +53,7 @@ async function refusalOf(response: Response): Promise<Refusal> {
 }
 
 /** Typed by the OpenAPI document: a path, parameter or field that the API no longer has does not compile. */
-export const api = createClient<paths>({ baseUrl: location.origin, fetch: ask })
+export const api = createClient<paths>({ baseUrl: root, fetch: ask })
 
 /** The body of an answer. `ask` has thrown if there is none. */
 export async function body<T>(call: Promise<{ data?: T }>): Promise<T> {

@@ -1,5 +1,6 @@
 /** Getting a key: from a one-time link, or typed by the user and checked. */
 
+import { root } from '../root'
 import { api, ask, body } from './client'
 
 export interface Credential {
@@ -16,6 +17,6 @@ export async function redeem(token: string): Promise<Credential> {
 /** Refusal if the server does not know this key. */
 export async function tryKey(secret: string): Promise<Credential> {
   const headers = { authorization: `Bearer ${secret}` }
-  await ask(new Request(new URL('/v1/jobs?limit=1', location.origin), { headers }))
+  await ask(new Request(new URL('v1/jobs?limit=1', root), { headers }))
   return { secret, role: null }
 }

@@ -3,6 +3,7 @@
 import { EventSourceParserStream, type EventSourceMessage } from 'eventsource-parser/stream'
 import { backoff } from '../lib/backoff'
 import { pause } from '../lib/pause'
+import { root } from '../root'
 import { ask, Refusal } from './client'
 import { connection } from './connection'
 import type { JobEvent } from './events'
@@ -48,7 +49,7 @@ async function run(jobId: string, after: number, listener: Listener, stop: Abort
 
 async function* messages(jobId: string, after: number, stop: AbortSignal): AsyncGenerator<EventSourceMessage> {
   const timeout = new AbortController()
-  const url = new URL(`/v1/jobs/${encodeURIComponent(jobId)}/stream?after=${after}`, location.origin)
+  const url = new URL(`v1/jobs/${encodeURIComponent(jobId)}/stream?after=${after}`, root)
   const response = await ask(new Request(url, { signal: AbortSignal.any([stop, timeout.signal]), cache: 'no-store' }))
   if (response.status === 204) return yield { event: 'end', data: '', id: undefined } // `after` was its last event
   const reader = response

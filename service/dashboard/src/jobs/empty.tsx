@@ -1,3 +1,5 @@
+import { root } from '../root'
+
 const SPEC = `name: first steps
 algorithm: {type: sft}
 model: tiny
@@ -23,7 +25,7 @@ export function Empty({ filtered }: { filtered: boolean }) {
       <p>Submit it; the job appears here:</p>
       <pre>hone submit job.yaml</pre>
       <p class="muted">
-        Over HTTP, send the same document as JSON to <code>POST /v1/jobs</code>; see the <a href="/docs">API</a>.
+        Over HTTP, send the same document as JSON to <code>POST /v1/jobs</code>; see the <a href={`${root}docs`}>API</a>.
       </p>
     </section>
   )

@@ -10,6 +10,7 @@ from starlette.types import ASGIApp
 from hone.errors import NotFound
 from service import logs, settings
 from service.api import problems, uploads
+from service.api.cookies import SessionCookie
 from service.api.dependencies import Services
 from service.api.middleware import BodyLimit, Compression, RequestId, SecurityHeaders
 from service.api.page import add_page
@@ -63,6 +64,7 @@ def described(lifespan: object = None) -> FastAPI:
         version="1",
     )
     app.add_middleware(Compression)
+    app.add_middleware(SessionCookie)
     problems.install(app)
     for router in ALL:
         app.include_router(router)

@@ -1,10 +1,10 @@
 """Takes a picture of the page of a running server: `python scripts/screenshot.py OUT.png --url URL --key KEY`."""
 
 import argparse
-import json
 import shutil
 import sys
 from pathlib import Path
+from urllib.parse import urlsplit
 
 from playwright.sync_api import sync_playwright
 
@@ -31,14 +31,21 @@ def main() -> int:
             color_scheme="dark" if given.dark else "light",
             device_scale_factor=given.scale,
         )
-        page.add_init_script(f"localStorage.setItem('hone.key', {json.dumps(given.key)})")
-        page.goto(f"{given.url.rstrip('/')}/#{given.path}")
+        url = given.url.rstrip("/")
+        if given.key:
+            page.request.post(f"{url}/v1/session", data={"key": given.key}, headers={"origin": _origin(url)})
+        page.goto(f"{url}/#{given.path}")
         page.locator("main.view table, main.view header.job, main.view .empty, main.login").first.wait_for()
         page.wait_for_timeout(given.settle * 1000)
         page.screenshot(path=given.out, full_page=given.full)
         browser.close()
     print(given.out)
     return 0
+
+
+def _origin(url: str) -> str:
+    """What a page of this server would send."""
+    return "://".join(urlsplit(url)[:2])
 
 
 def _arguments() -> argparse.Namespace:

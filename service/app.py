@@ -9,6 +9,7 @@ from starlette.types import ASGIApp
 
 from service import logs, settings
 from service.api import problems, uploads
+from service.api.cookies import SessionCookie
 from service.api.dependencies import Services
 from service.api.description import describe
 from service.api.methods import HeadAsGet
@@ -65,6 +66,7 @@ def described(lifespan: object = None) -> FastAPI:
         redirect_slashes=False,  # to an address made of the Host header
     )
     app.add_middleware(Compression)
+    app.add_middleware(SessionCookie)
     problems.install(app)
     describe(app)
     for router in ALL:

@@ -6,7 +6,7 @@ from hone.documents.files import FileRead
 from hone.documents.health import Readiness
 from hone.documents.health_notes import HealthNote
 from hone.documents.jobs import JobChange, JobExtension, JobRead, JobSummary
-from hone.documents.keys import KeyCreate, KeyCreated, KeyRead, Login, LoginLinkCreated
+from hone.documents.keys import KeyCreate, KeyCreated, KeyRead, Login, LoginLinkCreated, SessionCreate, SessionRead
 from hone.documents.metrics import MetricsRead, Series
 from hone.documents.page import Deleted, Page
 from hone.documents.presets import PresetRead, StageRead
@@ -51,6 +51,8 @@ __all__ = [
     "Readiness",
     "SampleRead",
     "Series",
+    "SessionCreate",
+    "SessionRead",
     "StageRead",
     "Usage",
     "WebhookChange",

@@ -1,9 +1,9 @@
-"""Keys and login links."""
+"""Keys, login links and the sessions of browsers."""
 
 from datetime import datetime
-from typing import Literal
+from typing import Literal, Self
 
-from pydantic import BaseModel, Field
+from pydantic import BaseModel, Field, model_validator
 
 from hone.documents.limits import Limits
 from hone.documents.validation import ShortText, Strict
@@ -20,6 +20,28 @@ class Login(Strict):
     """The token of a login link, to be exchanged for a key."""
 
     token: ShortText
+
+
+class SessionCreate(Strict):
+    """What a browser logs in with: the token of a login link, or an API key that was typed."""
+
+    token: str | None = Field(None, max_length=200, description="of a login link; the session gets a key of its own")
+    key: str | None = Field(None, max_length=200, description="an API key, which the session then uses")
+
+    @model_validator(mode="after")
+    def _one_of_both(self) -> Self:
+        if (self.token is None) == (self.key is None):
+            raise ValueError("give either 'token' or 'key'")
+        return self
+
+
+class SessionRead(BaseModel):
+    """Whose key the request has; nulls without a valid one."""
+
+    object: Literal["session"] = "session"
+    owner: str | None = None
+    role: str | None = Field(None, description="admin, member or viewer")
+    expires_at: datetime | None = None
 
 
 class KeyCreate(Limits):

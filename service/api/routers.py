@@ -11,6 +11,7 @@ from service.api import (
     presets,
     queue,
     samples,
+    sessions,
     webhooks,
     workers,
 )
@@ -25,6 +26,7 @@ ALL = (
     presets.router,
     webhooks.router,
     keys.router,
+    sessions.router,
     queue.router,
     workers.router,
     health.router,

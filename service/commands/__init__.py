@@ -2,7 +2,7 @@
 
 from service.commands.checkpoints import delete_checkpoint, promote
 from service.commands.jobs import cancel, change, delete, pause, resume
-from service.commands.keys import create_key, create_login_link, log_in, revoke_key
+from service.commands.keys import create_key, create_login_link, end_session, log_in, revoke_key, start_session
 from service.commands.submissions import Requester, clone, extend, retry, submit
 from service.commands.webhooks import change_webhook, create_webhook, delete_webhook, redeliver, test_webhook
 
@@ -18,6 +18,7 @@ __all__ = [
     "delete",
     "delete_checkpoint",
     "delete_webhook",
+    "end_session",
     "extend",
     "log_in",
     "pause",
@@ -26,6 +27,7 @@ __all__ = [
     "resume",
     "retry",
     "revoke_key",
+    "start_session",
     "submit",
     "test_webhook",
 ]

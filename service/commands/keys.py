@@ -1,5 +1,6 @@
 """What a user can do with keys and login links."""
 
+from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
 from hone.documents.limits import Limits
@@ -38,3 +39,32 @@ def log_in(session: Session, token: str) -> tuple[Key, str]:
             "this login link was used or has expired; `hone login` prints a new one", code="invalid_token"
         )
     return created
+
+
+@dataclass(frozen=True)
+class Started:
+    """A browser's session: its key, the key's secret, and when the browser must log in again."""
+
+    key: Key
+    secret: str
+    expires_at: datetime
+
+
+def start_session(session: Session, token: str | None, secret: str | None) -> Started:
+    """Log a browser in with the token of a login link, or with the secret of a key."""
+    latest = datetime.now(UTC) + timedelta(days=SESSION_DAYS)
+    if token is not None:
+        key, secret = log_in(session, token)
+        return Started(key, secret, key.expires_at or latest)
+    key_or_none = keys.find(session, secret or "")
+    if key_or_none is None:
+        raise Unauthorized("this API key is unknown, expired or revoked")
+    return Started(key_or_none, secret or "", min(key_or_none.expires_at or latest, latest))
+
+
+def end_session(session: Session, secret: str) -> Key | None:
+    """Revoke the key of a session that began with a login link, and return it. Keys of users are left alone."""
+    key = keys.find(session, secret)
+    if key is None or key.expires_at is None:  # only login links make keys that expire
+        return None
+    return revoke_key(session, key.id)

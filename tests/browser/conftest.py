@@ -1,6 +1,5 @@
 """A tab in a real Chromium, and what it complained about."""
 
-import json
 import shutil
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
@@ -43,6 +42,12 @@ class Tab:
         """Go to a view, e.g. `/jobs?status=queued`."""
         self.page.goto(f"{self.server.url}/#{path}")
 
+    def sign_in(self, key: str) -> None:
+        """Let the server set the cookie of a session; whoever was signed in is so no longer."""
+        headers = {"origin": self.server.url}
+        answer = self.page.request.post(f"{self.server.url}/v1/session", data={"key": key}, headers=headers)
+        assert answer.status == 201, answer.text()
+
     def heard(self, message: ConsoleMessage) -> None:
         network = message.text.startswith("Failed to load resource")
         if message.type in ("error", "warning") and not (network and self.refusals_expected):
@@ -65,7 +70,7 @@ def stranger(browser: Browser, server: Any) -> Iterator[Tab]:
 @pytest.fixture
 def tab(stranger: Tab) -> Tab:
     """A tab that is signed in."""
-    stranger.page.add_init_script(f"localStorage.setItem('hone.key', {json.dumps(stranger.server.key)})")
+    stranger.sign_in(stranger.server.key)
     return stranger
 
 

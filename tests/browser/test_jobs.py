@@ -50,7 +50,7 @@ def test_the_header_tells_that_the_service_is_ready_and_who_works(tab: Any) -> N
 
 def test_an_empty_list_shows_a_spec_that_the_api_accepts(tab: Any, http: httpx2.Client) -> None:
     newcomer = tab.server.another_key("newcomer")
-    tab.page.add_init_script(f"localStorage.setItem('hone.key', '{newcomer}')")
+    tab.sign_in(newcomer)
     tab.show("/jobs")
     expect(tab.page.get_by_role("heading", name="No jobs yet")).to_be_visible()
     spec = yaml.safe_load(tab.page.locator(".empty pre").first.inner_text())

@@ -178,7 +178,7 @@ def test_a_worker_that_is_told_to_stop_ends_in_time_although_redis_hangs(
         "HONE_SPARE_TRAINER": "false",
     }
     command = [sys.executable, "-m", "celery", "-A", "worker.app", "worker"]
-    (redis,) = [pid for pid in procs.descendants(os.getpid(), "valkey-server") if procs.parent(pid) == os.getpid()]
+    (redis,) = procs.descendants(os.getpid(), embedded.redis_url.removeprefix("unix://").partition("?")[0])
     with (tmp_path / "log").open("wb") as log:
         worker = subprocess.Popen(command, env=os.environ | environment, stdout=log, stderr=log)
     try:

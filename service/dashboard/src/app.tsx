@@ -2,7 +2,7 @@
 
 import type { VNode } from 'preact'
 import { route } from './address'
-import { key } from './api/session'
+import { session } from './api/session'
 import { href } from './lib/route'
 import { JobPage } from './job/page'
 import { JobList } from './jobs/list'
@@ -11,12 +11,13 @@ import { WebhookList } from './webhooks/list'
 import { WebhookLog } from './webhooks/log'
 import { WorkerList } from './workers/list'
 import { Frame } from './frame'
-import { LoginPage } from './login'
+import { LoginPage, Waiting } from './login'
 
 export function App() {
   const { path } = route.value
   if (path[0] === 'login') return <LoginPage token={path[1] ?? null} />
-  if (key.value === null) return <LoginPage token={null} />
+  if (session.value === undefined) return <Waiting />
+  if (session.value === null) return <LoginPage token={null} />
   return (
     <Frame>
       <View path={path} />

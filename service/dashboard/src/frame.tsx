@@ -3,7 +3,7 @@
 import type { ComponentChildren } from 'preact'
 import { route } from './address'
 import { connection } from './api/connection'
-import { signOut } from './api/session'
+import { signOut } from './api/login'
 import { href } from './lib/route'
 import { Health } from './health'
 import { root } from './root'
@@ -23,7 +23,7 @@ export function Frame({ children }: { children: ComponentChildren }) {
         <Health />
         <nav class="service" aria-label="Service">
           <a href={`${root}docs`}>API</a>
-          <button type="button" class="plain" onClick={() => signOut()}>
+          <button type="button" class="plain" onClick={() => void signOut().catch(() => {})}>
             Sign out
           </button>
         </nav>

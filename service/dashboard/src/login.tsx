@@ -3,8 +3,8 @@
 import { useEffect, useState } from 'preact/hooks'
 import { replace, route } from './address'
 import { connection } from './api/connection'
-import { redeem, tryKey, type Credential } from './api/login'
-import { key, notice, signIn } from './api/session'
+import { signIn, type Credential } from './api/login'
+import { notice, session } from './api/session'
 import { useTitle } from './hooks/useTitle'
 import { href } from './lib/route'
 
@@ -12,44 +12,49 @@ export function LoginPage({ token }: { token: string | null }) {
   useTitle('Sign in')
   const [problem, setProblem] = useState('')
   const [busy, setBusy] = useState(token !== null)
-  const attempt = async (credential: Promise<Credential>) => {
+  const attempt = async (credential: Credential) => {
     setBusy(true)
     setProblem('')
     try {
-      enter(await credential)
+      await signIn(credential)
+      if (route.value.path[0] === 'login') replace(href(['jobs'])) // the token leaves the history
     } catch (error) {
       setBusy(false)
       setProblem(connection.value === 'lost' ? 'The server does not answer. Is it running?' : (error as Error).message)
     }
   }
   useEffect(() => {
-    if (token !== null) void attempt(redeem(token))
+    if (token !== null) void attempt({ token })
   }, [token])
   return (
     <main class="login">
       <h1>Hone</h1>
       {busy ? <p role="status">Signing in…</p> : <KeyForm problem={problem || notice.value} attempt={attempt} />}
-      {!busy && key.value !== null && <a href={href(['jobs'])}>Continue with the key stored in this browser</a>}
+      {!busy && session.value && <a href={href(['jobs'])}>Continue as {session.value.owner}</a>}
     </main>
   )
 }
 
-/** Store the key and show the requested view; the login address and its token leave the history. */
-function enter(credential: Credential): void {
-  signIn(credential.secret, credential.role)
-  if (route.value.path[0] === 'login') replace(href(['jobs']))
+/** Until the server has said who is signed in. */
+export function Waiting() {
+  return (
+    <main class="login">
+      <h1>Hone</h1>
+      {connection.value === 'lost' && <p role="alert">The server does not answer. Is it running?</p>}
+    </main>
+  )
 }
 
 interface FormProps {
   problem: string
-  attempt: (credential: Promise<Credential>) => Promise<void>
+  attempt: (credential: Credential) => Promise<void>
 }
 
 function KeyForm({ problem, attempt }: FormProps) {
   const submit = (event: SubmitEvent) => {
     event.preventDefault()
-    const secret = String(new FormData(event.currentTarget as HTMLFormElement).get('key')).trim()
-    void attempt(tryKey(secret))
+    const key = String(new FormData(event.currentTarget as HTMLFormElement).get('key')).trim()
+    void attempt({ key })
   }
   return (
     <form onSubmit={submit}>

@@ -9,6 +9,8 @@ import './styles/charts.css'
 import './styles/samples.css'
 import './styles/events.css'
 import { render } from 'preact'
+import { resume } from './api/login'
 import { App } from './app'
 
+void resume()
 render(<App />, document.getElementById('app')!)

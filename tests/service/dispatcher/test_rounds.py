@@ -98,7 +98,7 @@ def test_a_redis_that_hangs_keeps_no_duty_waiting_and_holds_no_transaction(
         (stop if healthy else failed).set()
 
     loop = functools.partial(send_doorbells, dispatcher.doorbells, wait=lambda: None, stop=stop, leads=lambda: True)
-    hanging = [pid for pid in procs.descendants(os.getpid(), "valkey-server") if procs.parent(pid) == os.getpid()]
+    hanging = procs.descendants(os.getpid(), embedded.redis_url.removeprefix("unix://").partition("?")[0])
     for pid in hanging:
         os.kill(pid, signal.SIGSTOP)
     try:

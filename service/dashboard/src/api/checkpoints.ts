@@ -17,7 +17,7 @@ export interface Download {
   content: ReadableStream<Uint8Array<ArrayBuffer>>
 }
 
-/** The model's files in a tar. A plain link could not send the key. */
+/** The model's files in a tar. A plain link could show neither progress nor a refusal. */
 export async function downloadArchive(id: string, signal: AbortSignal): Promise<Download> {
   const url = new URL(`v1/checkpoints/${encodeURIComponent(id)}/archive`, root)
   const response = await ask(new Request(url, { signal }))

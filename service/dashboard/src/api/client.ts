@@ -1,10 +1,10 @@
-/** The only module that calls fetch: it adds the key and turns refusals and lost connections into errors. */
+/** The only module that calls fetch, which sends the cookie: refusals and lost connections become errors. */
 
 import createClient from 'openapi-fetch'
 import { root } from '../root'
 import { connection } from './connection'
 import type { components, paths } from './schema'
-import { key, signOut } from './session'
+import { end, session } from './session'
 
 /** The server refused, and why. */
 export class Refusal extends Error {
@@ -22,12 +22,11 @@ export class Unreachable extends Error {}
 
 /** A response with a status of success; else Refusal, Unreachable or, when aborted, an AbortError. */
 export async function ask(request: Request): Promise<Response> {
-  const ours = !request.headers.has('authorization') && key.value !== null
-  if (ours) request.headers.set('authorization', `Bearer ${key.value}`)
   const response = await fetched(request)
   if (response.ok) return response
   const refusal = await refusalOf(response)
-  if (refusal.status === 401 && ours) signOut(refusal.message)
+  // Signing in with a wrong key ends no session that there is.
+  if (refusal.status === 401 && session.value && request.url !== `${root}v1/session`) end(refusal.message)
   throw refusal
 }
 

@@ -1,31 +1,27 @@
-/** The key that this browser uses, stored between visits. */
+/** Who is signed in. The key itself is in a cookie that no script can read. */
 
-import { signal } from '@preact/signals'
+import { computed, signal } from '@preact/signals'
 
-const KEY = 'hone.key'
-const ROLE = 'hone.role'
-
-export const key = signal<string | null>(localStorage.getItem(KEY))
-
-/** The role of the key; unknown (null) for a key that was typed. */
-export const role = signal<string | null>(localStorage.getItem(ROLE))
-
-/** Why the key was removed, in the server's words. */
-export const notice = signal('')
-
-export function signIn(secret: string, newRole: string | null): void {
-  localStorage.setItem(KEY, secret)
-  if (newRole === null) localStorage.removeItem(ROLE)
-  else localStorage.setItem(ROLE, newRole)
-  notice.value = ''
-  role.value = newRole
-  key.value = secret
+export interface Session {
+  owner: string
+  role: string
 }
 
-export function signOut(reason = ''): void {
-  localStorage.removeItem(KEY)
-  localStorage.removeItem(ROLE)
+/** null: nobody; undefined: the server has not been asked yet. */
+export const session = signal<Session | null | undefined>(undefined)
+
+/** What the key of this session may do; null where nobody is signed in. */
+export const role = computed(() => session.value?.role ?? null)
+
+/** Why the session ended, in the server's words. */
+export const notice = signal('')
+
+export function begin(started: Session | null): void {
+  notice.value = ''
+  session.value = started
+}
+
+export function end(reason = ''): void {
   notice.value = reason
-  key.value = null
-  role.value = null
+  session.value = null
 }

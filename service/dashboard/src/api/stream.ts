@@ -1,4 +1,4 @@
-/** A job's events as they happen. EventSource cannot send a key, so the stream is read with fetch. */
+/** A job's events as they happen. EventSource hides refusals, so the stream is read with fetch. */
 
 import { EventSourceParserStream, type EventSourceMessage } from 'eventsource-parser/stream'
 import { backoff } from '../lib/backoff'

@@ -116,10 +116,10 @@ function Jobs({ worker: { alive, slots, jobs }, now }: { worker: Worker; now: nu
   )
 }
 
-/** For admins. The role of a key that was typed is unknown here: then the server refuses. */
+/** For admins. */
 function Drain({ worker, changed }: { worker: Worker; changed: () => void }) {
   const { busy, problem, send } = useRequest()
-  if (!worker.alive || (role.value !== null && role.value !== 'admin')) return null
+  if (!worker.alive || role.value !== 'admin') return null
   const { draining } = worker
   const ask = async () => {
     if (await send('drain', () => setDraining(worker.id, !draining))) changed()

@@ -39,15 +39,14 @@ def in_one_thread(endpoint: Endpoint, status: int) -> Endpoint:
     """The endpoint as a coroutine. With a parameter `session` it is a short transaction; without it, it moves files."""
     signature = inspect.signature(endpoint)
     with_session = "session" in signature.parameters
-    own = [
-        inspect.Parameter(ADDED, inspect.Parameter.KEYWORD_ONLY, annotation=Annotated[Services, Depends(services)]),
-        inspect.Parameter(ASKED, inspect.Parameter.KEYWORD_ONLY, annotation=Request),
-    ]
+    own = [inspect.Parameter(ADDED, inspect.Parameter.KEYWORD_ONLY, annotation=Annotated[Services, Depends(services)])]
+    if "request" not in signature.parameters:  # FastAPI fills only one parameter with the request
+        own.append(inspect.Parameter(ASKED, inspect.Parameter.KEYWORD_ONLY, annotation=Request))
 
     @functools.wraps(endpoint)
     async def run(**values: Any) -> Response:
         parts: Services = values.pop(ADDED)
-        request: Request = values.pop(ASKED)
+        request: Request = values["request"] if "request" in values else values.pop(ASKED)
         check_form(values)
         work = functools.partial(_answer, endpoint, values, status)
         gone = None if request.method == "GET" else request.is_disconnected

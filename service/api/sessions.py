@@ -1,22 +1,22 @@
 """The sessions of browsers over HTTP: the page logs in, asks who it is, logs out. It never sees the key itself."""
 
-from typing import Annotated
-
-from fastapi import APIRouter, Depends, Request, Response
-from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
+from anyio import from_thread
+from fastapi import Request, Response
+from fastapi.security.utils import get_authorization_scheme_param
 
 from hone.documents import SessionCreate, SessionRead
 from service import commands
 from service.api import cookies
+from service.api.answers import refusals
 from service.api.dependencies import ServicesDep, SessionDep
+from service.api.routing import Router
 from service.persistence import keys
 from service.persistence.tables import Key
 
-router = APIRouter(prefix=cookies.SESSION, tags=["keys"])
-Credentials = Annotated[HTTPAuthorizationCredentials | None, Depends(HTTPBearer(auto_error=False))]
+router = Router(prefix=cookies.SESSION, tags=["keys"])
 
 
-@router.post("", status_code=201)
+@router.post("", status_code=201, responses=refusals(401, 403))
 def log_in(document: SessionCreate, request: Request, response: Response, session: SessionDep) -> SessionRead:
     """Log a browser in: its key is set as a cookie that no script can read, and is not in the answer."""
     started = commands.start_session(session, document.token, document.key)
@@ -25,18 +25,19 @@ def log_in(document: SessionCreate, request: Request, response: Response, sessio
 
 
 @router.get("")
-def who_am_i(credentials: Credentials, session: SessionDep) -> SessionRead:
+def who_am_i(request: Request, session: SessionDep) -> SessionRead:
     """Show whose key this request has, in its cookie or its header; nulls without a valid one."""
-    return _document(keys.find(session, credentials.credentials) if credentials else None)
+    scheme, secret = get_authorization_scheme_param(request.headers.get("authorization"))
+    return _document(keys.find(session, secret) if scheme.lower() == "bearer" else None)
 
 
-@router.delete("", status_code=204)
+@router.delete("", status_code=204, responses=refusals(403))
 def log_out(request: Request, response: Response, session: SessionDep, parts: ServicesDep) -> None:
     """Log a browser out. The key that a login link made for it is revoked; one that was typed stays valid elsewhere."""
     secret = cookies.secret_of(request.headers)
     ended = commands.end_session(session, secret) if secret else None
     if ended is not None:
-        parts.identities.forget(ended.id)
+        from_thread.run_sync(parts.forget_key, ended.id)
     cookies.remove(response, request)
 
 

@@ -9,7 +9,9 @@ import pytest
 
 from service.app import described
 
-OPEN = {"GET /healthz", "GET /readyz", "POST /v1/login"}
+OPEN = {"GET /healthz", "GET /readyz", "POST /v1/login"} | {
+    f"{method} /v1/session" for method in ("POST", "GET", "DELETE")
+}
 ADMIN_ONLY = re.compile(r"(POST|GET|DELETE) /v1/(keys|login_links)|POST /v1/workers")
 SHARED = re.compile(r"/v1/(workers|presets)")
 """What belongs to nobody: everybody sees the workers and the presets."""

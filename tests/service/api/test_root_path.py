@@ -42,8 +42,7 @@ def test_everything_is_below_the_prefix(server: Any, prefix: str, strip: bool, w
             assert client.login_link().startswith(f"{url}/#/login/")
         shown = CliRunner().invoke(cli, ["show", job["id"], "--url", f"{url}/", "--key", server.key])
         assert shown.exit_code == 0 and "below" in shown.output
-        assert httpx2.get(f"{url}/docs/").headers["location"].endswith(f"{prefix}/docs")
-        assert httpx2.get(f"{url}/nowhere").status_code == 404
+        assert httpx2.get(f"{url}/docs/").status_code == httpx2.get(f"{url}/nowhere").status_code == 404
 
 
 @PREFIXES

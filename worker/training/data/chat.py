@@ -6,6 +6,7 @@ from typing import Any, NamedTuple
 from transformers import PreTrainedTokenizerBase
 
 from worker.training.data.control import ControlTokens
+from worker.training.data.fidelity import Fidelity, lost_in_tokens
 from worker.training.data.marks import Message
 from worker.training.data.notes import RowNote, RowNotes
 from worker.training.data.rendering import CALL_ID, Rendering, Tools, UnsupportedConversation, normal
@@ -43,6 +44,7 @@ class Chat:
         """A conversation that the assistant is about to answer."""
         asked = self._transcript(self._written(messages, tools)).prompt()
         (ids,) = pieces(self._tokenizer, asked.text, [], self._control.breaks(asked.text, asked.all_spans))
+        self._check_kept(asked.text, ids)
         return ids
 
     def learned(
@@ -61,6 +63,7 @@ class Chat:
         text, found, spans = self._transcript(written).turns(wanted)
         breaks = self._control.breaks(text, spans)
         parts = pieces(self._tokenizer, text, [turn.start for turn in found.values()], breaks)
+        self._check_kept(text, [token for part in parts for token in part])
         ids, mask = list(parts[0]), [rest] * len(parts[0])
         for part, (place, turn) in zip(parts[1:], found.items(), strict=True):
             end = self._end(part, text, turn, breaks)
@@ -119,6 +122,15 @@ class Chat:
 
     def _transcript(self, written: Written) -> Transcript:
         return Transcript(self._rendering, written.messages, written.tools, self._notes)
+
+    def _check_kept(self, text: str, ids: list[int]) -> None:
+        """What the template writes must be what its tokens say."""
+        fidelity = Fidelity(self._tokenizer)
+        fidelity.compare([text], [ids])
+        if characters := fidelity.lost(text):
+            raise UnsupportedConversation(lost_in_tokens(characters))
+        if fidelity.changed(text):
+            self._notes.add(RowNote.NORMALIZED)
 
     def _end(self, part: list[int], text: str, turn: Turn, breaks: Sequence[int]) -> int | None:
         """How many tokens a turn has, with the one at which sampling stops; None if there is none behind its texts."""

@@ -12,6 +12,7 @@ from service.domain.supervised import Truncation
 from worker.training.data.chat import Chat
 from worker.training.data.control import ControlTokens
 from worker.training.data.encoded import EncodedRow, EncodedRows
+from worker.training.data.fidelity import lost_in_tokens
 from worker.training.data.notes import RowNote, RowNotes
 from worker.training.data.rendering import Tools, UnsupportedConversation
 from worker.training.data.rows import Message, Row, conversation, question, require_columns
@@ -37,12 +38,15 @@ class Encoder:
         field: str,
         tools: Tools = None,
         control: ControlTokens | None = None,
+        *,
+        reads_file: bool = True,
     ) -> None:
         """`tools` are shown with rows that name none themselves, and are called by the policy.
 
-        `control`: the tokens at which sampling stops, and how those in texts are read.
+        `control`: the tokens at which sampling stops, and how those in texts are read. `reads_file`: the rows are the
+        user's; those that Hone makes may name tools that only a chat template shows.
         """
-        self._field, self._tools = field, tools
+        self._field, self._tools, self._reads_file = field, tools, reads_file
         self._control = control or ControlTokens(tokenizer)
         self._stops = self._control.stops
         self._plain = PlainText(tokenizer, self._control)
@@ -63,20 +67,26 @@ class Encoder:
     ) -> "Encoder":
         """For rows of a dataset that a policy reads; it adds to `notes`."""
         source = dataset.prompts if isinstance(dataset, RejectionSamplingData) else dataset
+        reads_file = isinstance(source, FileData)
         as_text = isinstance(source, FileData) and source.special_tokens == "text"
         control = ControlTokens(policy.tokenizer, policy.stops, as_text=as_text)
-        encoder = cls(policy.tokenizer, dataset.template, field, tools, control)
+        encoder = cls(policy.tokenizer, dataset.template, field, tools, control, reads_file=reads_file)
         encoder.notes = notes
         return encoder
 
     def prompts(self, rows: Sequence[Row], max_prompt_tokens: int) -> list[list[int]]:
         """What the policy is asked, ready to be answered; each has fewer than `max_prompt_tokens` tokens."""
         plain = iter(self._plain.beginnings([str(row["prompt"]) for row in rows if not self._asks_in_chat(row)]))
+        self._plain.compare([answer for row in rows if isinstance(answer := row.get("answer"), str)])
         prompts = [
             self._prompt(index, row) if self._asks_in_chat(row) else next(plain) for index, row in enumerate(rows)
         ]
         for index, (row, prompt) in enumerate(zip(rows, prompts, strict=True)):
             self._check_prompt(index, prompt, max_prompt_tokens)
+            if not self._asks_in_chat(row):
+                self._check_plain(index, row, [str(row["prompt"])])
+            if self._plain.fidelity.lost(str(row.get("answer"))):
+                self._row_notes.add(RowNote.ANSWER)
             self._end_row({"prompt": row["prompt"]})
         self._warn(len(rows))
         return prompts
@@ -137,11 +147,13 @@ class Encoder:
             if self._is_chat(row):
                 encoded = self._conversation(index, row, loss_on)
             elif _has_turns(row):
-                encoded = self._turns(next(firsts), row["completion"], loss_on)
+                encoded = self._turns(index, row, next(firsts), loss_on)
             elif _is_pair(row):
                 encoded = self._pair(next(firsts), next(seconds), loss_on)
+                self._check_plain(index, row, [str(row["prompt"]), row["completion"]])
             else:
                 encoded = self._whole(index, next(firsts), loss_on)
+                self._check_plain(index, row, [row["text"]])
             self._check_loss_mask(index, encoded, loss_on)
             self._end_row(row)
             yield encoded
@@ -150,8 +162,9 @@ class Encoder:
         ids = [*prompt, *completion, *self._end(completion)]
         return EncodedRow(ids, [loss_on == "all"] * len(prompt) + [True] * (len(ids) - len(prompt)))
 
-    def _turns(self, prompt: list[int], messages: list[Message], loss_on: LossOn) -> EncodedRow:
+    def _turns(self, index: int, row: Row, prompt: list[int], loss_on: LossOn) -> EncodedRow:
         """A completion with calls of tools, as plain text; outputs of tools are in the loss only where all is."""
+        messages: list[Message] = row["completion"]
         parts = [as_text(with_thoughts(message)) for message in messages]
         ids, loss_mask = list(prompt), [loss_on == "all"] * len(prompt)
         for message, part in zip(messages, self._plain.continuations(parts), strict=True):
@@ -159,6 +172,7 @@ class Encoder:
             ids += tokens
             in_loss = message.get("weight") != 0 if message["role"] == "assistant" else loss_on == "all"
             loss_mask += [in_loss] * len(tokens)
+        self._check_plain(index, row, [str(row["prompt"]), *parts])
         return EncodedRow(ids, loss_mask)
 
     def tool_output(self, text: str, row: Row, name: str) -> list[int]:
@@ -201,6 +215,7 @@ class Encoder:
         prompt = self._prompt(index, row)
         self._row_notes.add(RowNote.AS_WRITTEN)
         (completion,) = self._plain.continuations([row["completion"]])
+        self._check_kept(index, [row["completion"]])
         return self._pair(prompt, completion, loss_on)
 
     def _learned_turns(self, row: Row, messages: list[Message], loss_on: LossOn) -> dict[int, bool]:
@@ -265,6 +280,26 @@ class Encoder:
         if self._template is None:
             raise self._refusal(index, "has messages, but the model has no chat template; use `prompt` + `completion`")
         return self._template
+
+    def _check_plain(self, index: int, row: Row, texts: list[str]) -> None:
+        """Of a row without a chat template everything must be in its tokens."""
+        self._check_kept(index, texts)
+        if row.get("tools") and self._reads_file:
+            raise self._refusal(
+                index,
+                "has `tools`, for which plain text has no place, so the model would not see them; write them into the "
+                "prompt and leave the column out, or use a model with a chat template (and template auto or chat)",
+            )
+        if row.get("tools"):
+            self._row_notes.add(RowNote.TOOLS)
+
+    def _check_kept(self, index: int, texts: list[str]) -> None:
+        """The texts of a row must be what their tokens say."""
+        fidelity = self._plain.fidelity
+        if characters := next(filter(None, map(fidelity.lost, texts)), None):
+            raise self._refusal(index, lost_in_tokens(characters))
+        if any(map(fidelity.changed, texts)):
+            self._row_notes.add(RowNote.NORMALIZED)
 
     def _check_loss_mask(self, index: int, encoded: EncodedRow, loss_on: LossOn) -> None:
         if not any(encoded.loss_mask[1:]):

@@ -65,6 +65,23 @@ class RowNote(Enum):
         "take them out, or set special_tokens of the dataset to text",
     )
 
+    NORMALIZED = (
+        "text_normalized",
+        "have texts that the model's tokenizer writes in another form (such as lower case, without accents, with other "
+        "white space)",
+        "look at the preview of the job",
+    )
+    ANSWER = (
+        "answer_unwritable",
+        "have an answer with characters that the model's tokenizer cannot write, so no response can be equal to it",
+        "write the answer in characters that the tokenizer has, or use a model with another tokenizer",
+    )
+    TOOLS = (
+        "tools_unseen",
+        "have tools, which plain text does not show",
+        "use a model with a chat template if the model should see them",
+    )
+
     def __init__(self, code: NoteCode, what: str, remedy: str | None) -> None:
         self.code, self.what, self.remedy = code, what, remedy
 

@@ -53,7 +53,7 @@ def test_the_same_spec_gives_the_same_rows_and_both_styles_have_the_same_problem
 @pytest.mark.parametrize("loss_on", ["completion", "all"])
 def test_without_a_chat_template_a_trace_is_text_of_which_the_assistants_part_is_learned(loss_on: Any) -> None:
     (row,), words = rows(size=1, dimension=2, negative=False, seed=4), tiny.build_tokenizer()
-    (tokens,) = Encoder(words, "auto", "dataset").encode_nonempty([row], 1000, loss_on).sequences
+    (tokens,) = Encoder(words, "auto", "dataset", reads_file=False).encode_nonempty([row], 1000, loss_on).sequences
     matrix = json.dumps(json.loads(row["prompt"].removeprefix("trace ")), separators=(",", ":"))
     call = f'<tool_call>{{"name":"matrix_trace","arguments":{{"matrix":{matrix}}}}}</tool_call>'
     turns = [f"<think>trace</think>{call}", f"<think>{row['answer']}</think><answer>{row['answer']}</answer><eos>"]

@@ -9,6 +9,10 @@
     input, preferred_output, non_preferred_output   OpenAI: `prompt`, `chosen`, `rejected`
     prompt, whole conversations chosen, rejected    UltraFeedback: the conversations, which begin with the prompt
     functions; tools as a string                    `tools`
+    system, system_prompt                           the message of the system, in front of what is asked
+
+A column that changes what a row says (choices, images, `label: false`, a context) is a second meaning, unless the texts
+contain it.
 
 The mapping of a dataset (`columns`) comes first and wins. A row that has a shape of ours keeps it. What could be read
 in two ways is not read: `Reading.unread` names both.
@@ -18,6 +22,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any, NamedTuple
 
 from service.domain.column_mapping import mapped
+from service.domain.column_meanings import ADDITIONS, has, refuse_meanings, with_system
 from service.domain.message_forms import Ambiguous, in_our_form, is_conversation
 from service.domain.shapes import Column, Shape, shapes_of
 
@@ -27,10 +32,8 @@ PROMPTS = ("question", "problem", "query", "instruction", "input")
 COMPLETIONS = ("response", "output")
 """Columns that hold an answer to learn."""
 CONVERSATIONS = ("conversations", "conversation")
-ADDITIONS = ("input", "context")
-"""Columns that belong to an `instruction`, and make every other prompt incomplete."""
-SYSTEMS = ("system", "system_prompt")
-
+ASKED = frozenset({"prompt", "messages", "chosen", "text"})
+"""Who names one of these in a mapping says what a row asks: nothing is added to it."""
 
 WHOLE = {"messages", "text"}
 """Shapes that need no name for what is asked and what is answered."""
@@ -83,6 +86,10 @@ def _named(row: Row, mapped: frozenset[str], forms: list[str]) -> Row:
                 raise
     if not mapped:
         _refuse_disagreement(row)
+    if shapes_of(row) and (not mapped & ASKED or "system" in mapped):
+        row = with_system(row, forms)
+    if shapes_of(row) and not mapped & ASKED:
+        refuse_meanings(row)
     return row
 
 
@@ -95,36 +102,23 @@ def _is_complete(row: Row, shapes: list[Shape], mapped: frozenset[str]) -> bool:
 
 
 def _with_names(row: Row, mapped: frozenset[str], forms: list[str]) -> Row:
-    prompted = row if _has(row, "prompt") else _with_prompt(row, forms)
-    if not _has(prompted, "prompt"):
+    prompted = row if has(row, "prompt") else _with_prompt(row, forms)
+    if not has(prompted, "prompt"):
         return row
     has_answer = bool(set(shapes_of(row)) - WHOLE - {"prompt"})
     answered = _with_answers(prompted, forms, either=not has_answer)
     if answered is row or (answered is prompted and set(shapes_of(row)) & WHOLE):
         return row
-    if "prompt" not in mapped:
-        answered = _with_system(answered, forms)
-        _refuse_rest(answered)
     return answered
-
-
-def _has(row: Row, name: str) -> bool:
-    return row.get(name) not in (None, "", [], {})
 
 
 def _with_conversation(row: Row, forms: list[str]) -> Row:
     found = [name for name in CONVERSATIONS if is_conversation(row.get(name))]
     target = "prompt" if {"chosen", "rejected"} <= set(row) else "messages"
-    if not found or _has(row, target):
+    if not found or has(row, target):
         return row
     forms.append(f"`{found[0]}` is read as `{target}`")
-    converted = _without(row, found[0]) | {target: row[found[0]]}
-    system = next((name for name in SYSTEMS if isinstance(row.get(name), str) and row[name].strip()), None)
-    if system is None:
-        return converted
-    forms.append(f"`{system}` is read as the message of the system")
-    said = {"role": "system", "content": row[system]}
-    return _without(converted, system) | {target: [said, *converted[target]]}
+    return _without(row, found[0]) | {target: row[found[0]]}
 
 
 def _with_preference(row: Row, forms: list[str]) -> Row:
@@ -143,7 +137,7 @@ def _with_prompt(row: Row, forms: list[str]) -> Row:
     """With the column that asks as `prompt`."""
     if isinstance(row.get("instruction"), str) and row["instruction"].strip():
         return _with_instruction(row, forms)
-    found = [name for name in PROMPTS if _has(row, name)]
+    found = [name for name in PROMPTS if has(row, name)]
     if len(found) > 1:
         raise Ambiguous(_choice("prompt", found))
     if not found or not (isinstance(row[found[0]], str) or is_conversation(row[found[0]])):
@@ -153,7 +147,7 @@ def _with_prompt(row: Row, forms: list[str]) -> Row:
 
 
 def _with_instruction(row: Row, forms: list[str]) -> Row:
-    others = [name for name in PROMPTS if name not in ("instruction", *ADDITIONS) and _has(row, name)]
+    others = [name for name in PROMPTS if name not in ("instruction", *ADDITIONS) and has(row, name)]
     if others:
         raise Ambiguous(_choice("prompt", ["instruction", *others]))
     added = [name for name in ADDITIONS if isinstance(row.get(name), str) and row[name].strip()]
@@ -163,7 +157,7 @@ def _with_instruction(row: Row, forms: list[str]) -> Row:
         if added
         else "`instruction` is read as `prompt`"
     )
-    empty = [name for name in ADDITIONS if not _has(row, name) or name in added]
+    empty = [name for name in ADDITIONS if not has(row, name) or name in added]
     return _without(row, "instruction", *empty) | {"prompt": "\n\n".join(row[name] for name in parts)}
 
 
@@ -173,8 +167,8 @@ def _with_answers(row: Row, forms: list[str], *, either: bool) -> Row:
     `either`: whether one column may be both.
     """
     found: Row = {}
-    learned = [name for name in COMPLETIONS if _has(row, name)]
-    if len(learned) > 1 and not _has(row, "completion"):
+    learned = [name for name in COMPLETIONS if has(row, name)]
+    if len(learned) > 1 and not has(row, "completion"):
         raise Ambiguous(_choice("completion", learned))
     checked = row.get("reward_model")
     truth = checked.get("ground_truth") if isinstance(checked, dict) else None
@@ -194,7 +188,7 @@ def _take(row: Row, found: Row, target: str, sources: Row, forms: list[str]) -> 
     given = {name: value for name, value in sources.items() if value not in (None, "", [], {})}
     if not given:
         return
-    if _has(row, target):
+    if has(row, target):
         given[target] = row[target]
     first, value = next(iter(given.items()))
     if any(str(other) != str(value) for other in given.values()):
@@ -206,12 +200,12 @@ def _take(row: Row, found: Row, target: str, sources: Row, forms: list[str]) -> 
 
 def _take_either(row: Row, found: Row, forms: list[str]) -> None:
     """`solution` and `answer` can be learned, and rewards can compare with them."""
-    had_answer = _has(row, "answer")
+    had_answer = has(row, "answer")
     for name in ("solution", "answer"):
-        if not isinstance(row.get(name), str | int | float) or isinstance(row[name], bool) or not _has(row, name):
+        if not isinstance(row.get(name), str | int | float) or isinstance(row[name], bool) or not has(row, name):
             continue
-        has_answer = _has(row, "answer") or _has(found, "answer")
-        has_completion = _has(row, "completion") or _has(found, "completion")
+        has_answer = has(row, "answer") or has(found, "answer")
+        has_completion = has(row, "completion") or has(found, "completion")
         if name == "solution" and not has_answer:
             found["answer"] = row[name]
             forms.append(f"`{name}` is read as `answer`, with which rewards compare")
@@ -220,30 +214,9 @@ def _take_either(row: Row, found: Row, forms: list[str]) -> None:
             forms.append(f"`{name}` is read as `completion`, which algorithms that learn from texts learn")
 
 
-def _with_system(row: Row, forms: list[str]) -> Row:
-    """With the system's prompt as the first message, if the row has one beside its prompt."""
-    found = next((name for name in SYSTEMS if isinstance(row.get(name), str) and row[name].strip()), None)
-    if found is None:
-        return row
-    prompt = row["prompt"]
-    asked = [{"role": "user", "content": prompt}] if isinstance(prompt, str) else prompt
-    forms.append(f"`{found}` is read as the message of the system")
-    return _without(row, found) | {"prompt": [{"role": "system", "content": row[found]}, *asked]}
-
-
-def _refuse_rest(row: Row) -> None:
-    """A context or an earlier conversation that would be left out is a second meaning."""
-    rest = next((name for name in (*ADDITIONS, "history") if _has(row, name)), None)
-    if rest is not None:
-        raise Ambiguous(
-            f"has `prompt` and `{rest}`, and it is not clear whether the prompt contains it; write both into one "
-            "column, or name the prompt's column in dataset.columns, e.g. {prompt: COLUMN}, to leave the rest out"
-        )
-
-
 def _refuse_disagreement(row: Row) -> None:
     """`messages` or `text` beside a prompt and its completion must hold the same texts."""
-    if not (_has(row, "prompt") and _has(row, "completion")):
+    if not (has(row, "prompt") and has(row, "completion")):
         return
     pieces = [
         piece.strip() for text in (*_texts(row["prompt"]), *_texts(row["completion"])) for piece in text.split("\n\n")

@@ -29,7 +29,9 @@ COLUMNS: dict[Shape, tuple[str, ...]] = {
     "text": ("text",),
     "prompt": ("prompt",),
 }
-Column = Literal["prompt", "completion", "answer", "messages", "tools", "chosen", "rejected", "margin", "text"]
+Column = Literal[
+    "prompt", "completion", "answer", "messages", "tools", "chosen", "rejected", "margin", "text", "system"
+]
 """The columns that something reads by its name."""
 KNOWN: tuple[Column, ...] = get_args(Column)
 

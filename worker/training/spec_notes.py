@@ -4,15 +4,20 @@ The spec alone does not show it, so the job runs and says so (`service/domain/ef
 """
 
 from collections.abc import Iterator, Sequence
+from json import dumps
+from math import ceil
 from typing import Any
 
 from hone.errors import Invalid
 from service.domain.algorithms import PolicySpec
-from service.domain.datasets import Template
+from service.domain.conversions import OTHER_NAMES
+from service.domain.datasets import FileData, Template
 from service.domain.effect_rules import answers
 from service.domain.health_notes import Note
 from service.domain.messages import text_of
 from service.domain.needs import question_columns
+from service.domain.rewards import ToolUseReward
+from service.domain.shapes import KNOWN
 from service.domain.specs import JobSpec
 from service.domain.supervised import RewardModelSpec, SFTSpec
 from worker.training.data.encoded import EncodedRows
@@ -23,6 +28,7 @@ from worker.training.updates.schedule import learning_rate
 
 DECODING = ("max_completion_length", "batch_size", "num_generations", "temperature", "top_p", "top_k", "pass_at")
 """Of `evaluation`: how held-out prompts are answered."""
+MAX_NAMED_COLUMNS = 10
 
 
 def collect(spec: JobSpec, policy: Policy, rows: Sequence[Row], held_out: Sequence[Row]) -> list[Note]:
@@ -36,6 +42,8 @@ def collect(spec: JobSpec, policy: Policy, rows: Sequence[Row], held_out: Sequen
         *_few_rows(spec, rows),
         *_equal_pairs(rows),
         *_empty_answers(spec, rows),
+        *_unread_columns(spec, rows),
+        *_contradictions(spec, rows),
     ]
     if spec.eval_dataset is not None:
         notes += [
@@ -50,6 +58,56 @@ def unused_template(field: str, chosen: Template, rows: Sequence[Row]) -> Iterat
     if chosen != "auto" and rows and not any(isinstance(row.get("prompt"), str) for row in rows):
         name = f"{field}.template"
         yield _idle(name, f"{name} is {chosen}, which is for plain prompts, but no row has one", "leave it out")
+
+
+def _unread_columns(spec: JobSpec, rows: Sequence[Row]) -> Iterator[Note]:
+    """Of columns of a file that are neither Hone's nor asked for by a reward."""
+    if not isinstance(spec.dataset, FileData):
+        return
+    asked = {reward.expected for reward in spec.rewards if isinstance(reward, ToolUseReward)}
+    given = dict.fromkeys(name for row in rows for name, value in row.items() if value not in (None, "", [], {}))
+    unread = [name for name in given if name not in KNOWN and name not in OTHER_NAMES and name not in asked]
+    if unread:
+        names = ", ".join(f"`{name}`" for name in unread[:MAX_NAMED_COLUMNS])
+        more = f" and {len(unread) - MAX_NAMED_COLUMNS:,} more" if len(unread) > MAX_NAMED_COLUMNS else ""
+        message = f"dataset has columns that nothing reads: {names}{more}"
+        yield Note(
+            "columns_unread", message, "name one in dataset.columns if it says what is asked or answered", "dataset"
+        )
+
+
+def _contradictions(spec: JobSpec, rows: Sequence[Row]) -> Iterator[Note]:
+    """Of rows of a file that teach the opposite of each other, or say the same again."""
+    if not isinstance(spec.dataset, FileData):
+        return
+    seen: dict[str, int] = {}
+    swapped, repeated, answers = [], [], dict[str, set[str]]()
+    for index, row in enumerate(rows):
+        asked = dumps(row.get("prompt"), sort_keys=True)
+        better, worse = (dumps(row.get(name), sort_keys=True) for name in ("chosen", "rejected"))
+        if "chosen" in row and better != worse and f"{asked}{worse}{better}" in seen:
+            swapped.append(index)
+        if "answer" in row and isinstance(spec.algorithm, PolicySpec):
+            answers.setdefault(asked, set()).add(str(row["answer"]))
+        whole = f"{asked}{better}{worse}" if "chosen" in row else dumps(row, sort_keys=True)
+        if whole in seen:
+            repeated.append(index)
+        seen.setdefault(whole, index)
+    several = sum(len(each) > 1 for each in answers.values())
+    negative = [index for index, row in enumerate(rows) if (row.get("margin") or 0) < 0]
+    if swapped:
+        message = f"{len(swapped):,} of {len(rows):,} rows of dataset prefer what another row rejects"
+        yield Note("contradicting_rows", f"{message}: {row_numbers(swapped)}", "keep one of each two", "dataset")
+    if several:
+        message = f"{several:,} of {len(answers):,} prompts of dataset have several answers, so no response is right for all"
+        yield Note("contradicting_rows", message, "keep one row of each prompt", "dataset")
+    if negative:
+        message = f"{len(negative):,} of {len(rows):,} rows of dataset have a negative margin, so the rejected response"
+        message += f" may score higher: {row_numbers(negative)}"
+        yield Note("contradicting_rows", message, "swap `chosen` and `rejected`, or leave the margin out", "dataset")
+    if repeated:
+        message = f"{len(repeated):,} of {len(rows):,} rows of dataset are there already: {row_numbers(repeated)}"
+        yield Note("repeated_rows", message, "leave them out if they should not count more than others", "dataset")
 
 
 def left_out(loaded: int, kept: int) -> Iterator[Note]:
@@ -181,8 +239,10 @@ def _few_rows(spec: JobSpec, rows: Sequence[Row]) -> Iterator[Note]:
     name = "prompts_per_step" if isinstance(spec.algorithm, PolicySpec) else "batch_size"
     wanted = getattr(spec.algorithm, name)
     if len(rows) < wanted:
+        times = ceil(wanted / len(rows))
+        often = "twice" if times == 2 else f"{times:,} times"
         message = (
-            f"algorithm.{name} is {wanted:,}, but there are {len(rows):,} rows, so each step has some of them twice"
+            f"algorithm.{name} is {wanted:,}, but there are {len(rows):,} rows, so each step has some of them {often}"
         )
         yield Note("few_rows", message, "lower it, or give more rows", f"algorithm.{name}")
 

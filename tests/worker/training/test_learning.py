@@ -173,7 +173,8 @@ ONE_BY_ONE = {"source": "linear-algebra", "style": "symbolic", "tools": True, "t
 def undecided(caller: str, tmp_path_factory: pytest.TempPathFactory) -> tuple[str, str]:
     """A file of problems, and a model that can call a tool, but has seen as often that one guesses (wrongly)."""
     folder = tmp_path_factory.mktemp("undecided")
-    solved = load_rows(LinearAlgebraData.model_validate(ONE_BY_ONE | {"size": 200}), {}, "dataset")
+    made = load_rows(LinearAlgebraData.model_validate(ONE_BY_ONE | {"size": 200}), {}, "dataset")
+    solved = [{name: value for name, value in row.items() if name != "tools"} for row in made]  # plain text shows none
     guessed = [{**row, "completion": "<think>?</think><answer>-1</answer>"} for row in solved]
     file = folder / "rows.jsonl"
     file.write_text("".join(json.dumps(row) + "\n" for row in solved + guessed))

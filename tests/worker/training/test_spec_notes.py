@@ -47,7 +47,7 @@ def test_a_margin_that_every_row_overrides_gives_a_warning(policy: Policy) -> No
     pairs = {"algorithm": {"type": "reward_model", "margin": 0.5, "batch_size": 1}}
     [warning] = warnings_of(policy, PAIRS, [], **pairs)
     assert warning.startswith("algorithm.margin is 0.5, but every row has its own")
-    assert not warnings_of(policy, [*PAIRS, PAIRS[0] | {"margin": None}], [], **pairs)
+    assert not warnings_of(policy, [*PAIRS, PAIRS[0] | {"prompt": "2=", "margin": None}], [], **pairs)
 
 
 def test_packing_that_the_model_cannot_do_gives_a_warning(policy: Policy) -> None:
@@ -89,9 +89,13 @@ def test_fewer_rows_than_a_step_takes_give_a_note(policy: Policy) -> None:
     [note] = warnings_of(policy, PLAIN, [], algorithm={"type": "sft", "batch_size": 2})
     assert note.startswith("algorithm.batch_size is 2, but there are 1 rows")
     prompts = {"type": "grpo", "prompts_per_step": 3}
-    [note] = warnings_of(policy, ASKED * 2, [], algorithm=prompts, rewards=[{"type": "math"}])
+    [note] = warnings_of(
+        policy, [*ASKED, ASKED[0] | {"prompt": "2="}], [], algorithm=prompts, rewards=[{"type": "math"}]
+    )
     assert note.startswith("algorithm.prompts_per_step is 3, but there are 2 rows")
-    assert not warnings_of(policy, PLAIN * 2, [], algorithm={"type": "sft", "batch_size": 2})
+    assert not warnings_of(
+        policy, [*PLAIN, PLAIN[0] | {"prompt": "2="}], [], algorithm={"type": "sft", "batch_size": 2}
+    )
 
 
 @pytest.mark.parametrize(
@@ -103,7 +107,7 @@ def test_fewer_rows_than_a_step_takes_give_a_note(policy: Policy) -> None:
 )
 def test_pairs_whose_responses_are_equal_give_a_note_with_their_rows(policy: Policy, pair: dict[str, Any]) -> None:
     pairs = {"algorithm": {"type": "reward_model", "batch_size": 1}}
-    [note] = warnings_of(policy, [*PAIRS, pair, *PAIRS, pair], [], **pairs)
+    note = warnings_of(policy, [*PAIRS, pair, *PAIRS, pair], [], **pairs)[0]
     assert note.startswith(
         "2 of 4 rows of dataset have `chosen` equal to `rejected`, so they teach nothing: rows 2 and 4"
     )
@@ -155,3 +159,31 @@ def test_a_row_that_loses_its_end_is_told_of_with_what_limits_it() -> None:
         [note] = too_long("dataset", cut, asked)
         assert "than the model reads" in note.message and "raise" not in str(note.remedy)
     assert not list(too_long("dataset", EncodedRows(16, "end", 4), 16))
+
+
+def test_columns_that_nothing_reads_are_named(policy: Policy) -> None:
+    [warning] = warnings_of(policy, [PLAIN[0] | {"source": "a", "label": 1, "level": None}], [])
+    assert warning.startswith("dataset has columns that nothing reads: `source`, `label`; name one")
+    [warning] = warnings_of(policy, [PLAIN[0] | {f"c{n}": n + 1 for n in range(12)}], [])
+    assert "`c9` and 2 more" in warning
+    counted = {"algorithm": {"type": "grpo", "prompts_per_step": 1}, "rewards": [{"type": "tool_use"}], "tools": {}}
+    rows = [{"prompt": "matrix_trace", "answer": "2", "difficulty": 1}]
+    assert not [note for note in warnings_of(policy, rows, [], **counted) if "nothing reads" in note]
+
+
+def test_rows_that_contradict_or_repeat_each_other_are_told_of(policy: Policy) -> None:
+    pairs = {"algorithm": {"type": "reward_model", "batch_size": 1}}
+    swapped = PAIRS[0] | {"chosen": "3", "rejected": "2", "margin": -1.0}
+    first, second, third = warnings_of(policy, [*PAIRS, swapped, *PAIRS], [], **pairs)
+    assert first.startswith("2 of 3 rows of dataset prefer what another row rejects: rows 2 and 3;")
+    assert "1 of 3 rows of dataset have a negative margin" in second and "row 2;" in second
+    assert third.startswith("1 of 3 rows of dataset are there already: row 3;")
+    grpo = {"algorithm": {"type": "grpo", "prompts_per_step": 1}, "rewards": [{"type": "math"}]}
+    [warning] = warnings_of(policy, [*ASKED, ASKED[0] | {"answer": 3}], [], **grpo)
+    assert warning.startswith("1 of 1 prompts of dataset have several answers")
+
+
+@pytest.mark.parametrize(("size", "often"), [(2, "twice"), (3, "3 times"), (1, None)])
+def test_a_step_of_more_rows_than_there_are_says_how_often_it_has_them(policy: Policy, size: int, often: Any) -> None:
+    found = warnings_of(policy, PLAIN, [], algorithm={"type": "sft", "batch_size": size})
+    assert [f"some of them {often};" in warning for warning in found] == [True] * (often is not None)

@@ -99,7 +99,9 @@ def _contradictions(spec: JobSpec, rows: Sequence[Row]) -> Iterator[Note]:
         message = f"{len(swapped):,} of {len(rows):,} rows of dataset prefer what another row rejects"
         yield Note("contradicting_rows", f"{message}: {row_numbers(swapped)}", "keep one of each two", "dataset")
     if several:
-        message = f"{several:,} of {len(answers):,} prompts of dataset have several answers, so no response is right for all"
+        message = (
+            f"{several:,} of {len(answers):,} prompts of dataset have several answers, so no response is right for all"
+        )
         yield Note("contradicting_rows", message, "keep one row of each prompt", "dataset")
     if negative:
         message = f"{len(negative):,} of {len(rows):,} rows of dataset have a negative margin, so the rejected response"

@@ -66,6 +66,8 @@ class Chat:
         self._check_kept(text, [token for part in parts for token in part])
         ids, mask = list(parts[0]), [rest] * len(parts[0])
         for part, (place, turn) in zip(parts[1:], found.items(), strict=True):
+            if learned[place]:
+                self._check_whole(written.origins[place], text, turn, spans)
             end = self._end(part, text, turn, breaks)
             if end is None and learned[place]:
                 if place < last:
@@ -131,6 +133,18 @@ class Chat:
             raise UnsupportedConversation(lost_in_tokens(characters))
         if fidelity.changed(text):
             self._notes.add(RowNote.NORMALIZED)
+
+    def _check_whole(self, number: int, text: str, turn: Turn, spans: Sequence[tuple[int, int]]) -> None:
+        """The template writes no stop within a turn: the model would never get to what stands behind it."""
+        said = sorted((start, end) for start, end in spans if turn.start <= start < turn.content_end)
+        starts = [turn.start, *(end for _, end in said)]
+        between = (text[start:end] for start, (end, _) in zip(starts, said, strict=False))
+        stop = next((stop for part in between for stop in self._stop_texts if stop in part), None)
+        if stop is not None:
+            raise UnsupportedConversation(
+                f"cannot be learned: the model's chat template writes {stop!r}, at which sampling stops, within "
+                f"message {number + 1}, so that the model would never write what stands behind it; correct the template"
+            )
 
     def _end(self, part: list[int], text: str, turn: Turn, breaks: Sequence[int]) -> int | None:
         """How many tokens a turn has, with the one at which sampling stops; None if there is none behind its texts."""

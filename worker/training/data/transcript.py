@@ -14,7 +14,7 @@ import re
 from collections.abc import Collection, Iterator
 from typing import NamedTuple
 
-from worker.training.data.marks import Marked, Marks, Message, Text, variants
+from worker.training.data.marks import STRUCTURE, Marked, Marks, Message, Text, variants
 from worker.training.data.notes import RowNote, RowNotes
 from worker.training.data.rendering import Rendering, Tools, UnsupportedConversation
 from worker.training.tools.tags import THINK, THINK_END
@@ -74,6 +74,8 @@ class Transcript:
         whole = self._checked(last + 1, asks=False, accounted=())
         continues = whole.text.startswith(prompt.text)
         start = len(prompt.text) if continues else self._start(last, whole, prompt)
+        if not continues or not self._asks(last, prompt):
+            self._check_header(last, start, whole)
         body = whole.text[start:]
         inside = whole.text[:start].rstrip().endswith(THINK)  # of a thought that the header has opened
         thought = "" if inside else self._lost_thought(whole)
@@ -90,10 +92,28 @@ class Transcript:
     def _earlier(self, number: int, prompt: Marked) -> Turn:
         asked = self._marks.read(self._rendering.text(self._marks.messages[:number], self._tools, asks=True))
         start = self._start(number, prompt, asked)
+        if not self._asks(number, asked):
+            self._check_header(number, start, prompt)
         content_end = self.behind(number, prompt.behind(start)) or start
         turn = Turn(start, content_end, self._limit(number, content_end, prompt))
         self._check_alone(number, turn, prompt)
         return turn
+
+    def _asks(self, count: int, asked: Marked) -> bool:
+        """Whether the template writes the beginning of an answer when it is asked to."""
+        return self._rendering.text(self._plain[:count], self._tools) != asked.text
+
+    def _check_header(self, number: int, start: int, written: Marked) -> None:
+        """No words of the template stand between where sampling begins and the answer: they would be learned."""
+        own = [(at, text.kind) for each, text in self._marks.of(number) for at, _ in written.spans.get(each, [])]
+        first, kind = min(((at, kind) for at, kind in own if at >= start), default=(start, "content"))
+        header = "" if kind == "call" else STRUCTURE.sub("", written.text[start:first])
+        if re.search(r"\w", header):
+            raise UnsupportedConversation(
+                f"cannot be learned: the model's chat template writes {header.strip()!r} before message {number + 1}, "
+                "but not where it lets the model begin an answer (add_generation_prompt), so that the model would "
+                "learn to write it; correct the template"
+            )
 
     def _check_alone(self, number: int, turn: Turn, written: Marked) -> None:
         """No text of another message stands within a turn: it would be learned."""

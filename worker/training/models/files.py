@@ -14,7 +14,14 @@ from typing import Any, NamedTuple
 
 import torch
 from safetensors import safe_open
-from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer, PreTrainedModel, PreTrainedTokenizerBase
+from transformers import (
+    AutoConfig,
+    AutoModelForCausalLM,
+    AutoTokenizer,
+    PreTrainedConfig,
+    PreTrainedModel,
+    PreTrainedTokenizerBase,
+)
 from transformers.utils.hub import resolve_revision
 from transformers.utils.peft_utils import find_adapter_config_file
 
@@ -83,6 +90,8 @@ def _read(path: str, *, local: bool) -> tuple[ReadModel, _Found]:
             raise Invalid(
                 f"{message}; merge it into its base by peft's merge_and_unload(), save that and name it", param="model"
             )
+        stored, _ = PreTrainedConfig.get_config_dict(path, local_files_only=local)
+        _check_rotation(path, stored)
         config = AutoConfig.from_pretrained(path, local_files_only=local)
         if config.is_encoder_decoder:
             raise Invalid(f"model '{path}' has an encoder; choose a decoder-only language model", param="model")
@@ -120,9 +129,26 @@ def _refusing(path: str) -> Iterator[None]:
         raise _Unreadable(f"model '{path}' cannot be loaded: {reason}; {remedy}", param="model") from error
 
 
+def _check_rotation(path: str, stored: dict[str, Any]) -> None:
+    """Invalid if a config gives two bases of the rotary embedding: readers differ in which one they take."""
+    for part in (stored, *(each for each in stored.values() if isinstance(each, dict))):
+        forms = {"rope_theta": part.get("rope_theta")}
+        for name in ("rope_parameters", "rope_scaling"):
+            if isinstance(part.get(name), dict):
+                forms[f"{name}.rope_theta"] = part[name].get("rope_theta")
+        given = {name: value for name, value in forms.items() if value is not None}
+        if len(set(given.values())) > 1:
+            shown = " and ".join(f"{name} {value}" for name, value in given.items())
+            message = f"model '{path}': its config.json has {shown}, which contradict each other"
+            raise Invalid(f"{message}; keep the one with which the model was trained", param="model")
+
+
 def _checked(path: str, read_model: ReadModel, found: _Found) -> ReadModel:
     _check_names(path, read_model.model, found)
     _check_values(path, read_model.model)
+    empty = [name for name, weight in read_model.model.named_parameters() if weight.ndim > 1 and not weight.any()]
+    if empty:
+        read_model.notes.append(_listed(empty, "holds nothing but zeros", "hold nothing but zeros"))
     _correct_tying(read_model.model)
     return read_model
 

@@ -3,6 +3,7 @@
 Without one a token is an index out of range, which on a GPU ends the process with an assertion of the device.
 """
 
+import re
 from collections.abc import Iterator
 from typing import Any
 
@@ -11,6 +12,8 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from hone.errors import Invalid
 
+CONTROL = re.compile(r"[<\[].+[>\]]")
+"""How tokens look that frame texts, also where a tokenizer does not declare them."""
 DECLARED = ("bos_token_id", "eos_token_id", "pad_token_id")
 
 
@@ -35,6 +38,10 @@ def check(path: str, model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase)
         if index >= room:
             message = f"model '{path}': {name} in its {file} is {index}, but its embedding has {room:,} rows"
             raise Invalid(f"{message}; correct {file}", param="model")
+        if name == "eos_token_id" and (text := _ordinary_text(tokenizer, index)) is not None:
+            message = f"model '{path}': {name} in its {file} is {index}, which its tokenizer reads as {text!r}"
+            remedy = f"give the tokenizer that belongs to the model, or correct {file}"
+            raise Invalid(f"{message}, so that every response would end at that text; {remedy}", param="model")
 
 
 @torch.no_grad()
@@ -58,6 +65,16 @@ def add_rows(path: str, model: PreTrainedModel, tokenizer: PreTrainedTokenizerBa
             if weight is not None:
                 weight[room:] = weight[:room].mean(dim=0)
     return rows(model) - room
+
+
+def _ordinary_text(tokenizer: Any, index: int) -> str | None:
+    """The text of a token that is neither special nor looks like it; None for one that does, or that there is not."""
+    if index in {*tokenizer.all_special_ids, *tokenizer.added_tokens_decoder}:
+        return None
+    token = tokenizer.convert_ids_to_tokens(index)
+    if not isinstance(token, str) or CONTROL.fullmatch(token):
+        return None
+    return str(tokenizer.decode([index], clean_up_tokenization_spaces=False))
 
 
 def _without_row(room: int, known: dict[str, int]) -> list[tuple[int, str]]:

@@ -235,3 +235,31 @@ def test_the_facts_of_a_model_are_those_of_its_files(folder: Path) -> None:
         "context": 1024,
         "notes": [],
     }
+
+
+@pytest.mark.parametrize("file", ["config.json", "generation_config.json"])
+@pytest.mark.parametrize("eos", [9, [1, 9]], ids=str)
+def test_a_declared_end_that_the_tokenizer_reads_as_text_is_refused(folder: Path, file: str, eos: Any) -> None:
+    """The tokenizer of another model: every response would end at its first quotation mark."""
+    text = tiny.build_tokenizer().decode([9])
+    _configure(folder, file, eos_token_id=eos)
+    assert f"eos_token_id in its {file} is 9, which its tokenizer reads as {text!r}" in _refused(folder)
+
+
+@pytest.mark.parametrize("form", ["rope_parameters", "rope_scaling"])
+def test_two_bases_of_the_rotary_embedding_are_refused(folder: Path, form: str) -> None:
+    config = json.loads((folder / "config.json").read_text())
+    config.pop("rope_parameters", None)
+    for given, is_one in ((500000.0, True), (10000.0, False)):
+        rotary = {"rope_theta": given, "rope_type": "default"}
+        (folder / "config.json").write_text(json.dumps(config | {"rope_theta": 500000.0, form: rotary}))
+        if is_one:
+            assert _load(folder).model.config.rope_parameters["rope_theta"] == 500000.0
+        else:
+            assert f"rope_theta 500000.0 and {form}.rope_theta 10000.0, which contradict" in _refused(folder)
+
+
+def test_a_matrix_of_zeros_is_told_of(folder: Path) -> None:
+    _edit(folder, lambda weights: weights[UP].zero_())
+    facts = _load(folder).facts
+    assert facts is not None and facts.notes == [f"1 weight holds nothing but zeros ({UP})"]

@@ -68,8 +68,10 @@ class JobExtension(Strict):
 
     @model_validator(mode="after")
     def _is_one_of_both(self) -> Self:
-        if (self.steps is None) == (self.epochs is None):
-            message = "says how much longer the job trains, and so does epochs; give one of both"
+        if self.steps is None and self.epochs is None:
+            raise refusal("steps", "is needed, or epochs: they say how much longer the job trains", None)
+        if self.steps is not None and self.epochs is not None:
+            message = "says how much longer the job trains, and so does epochs; leave one of them out"
             raise refusal("steps", message, self.steps)
         return self
 

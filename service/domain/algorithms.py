@@ -121,7 +121,7 @@ class PolicySpec(Block):
         if self.zero_variance == "resample" and self.partial_rollout_length:
             raise refusal("zero_variance", "cannot resample partial rollouts; set it to skip or off", "resample")
         if self.overlong_buffer >= self.max_completion_length:
-            message = f"must be less than max_completion_length ({self.max_completion_length})"
+            message = f"must be less than max_completion_length ({self.max_completion_length}); lower it too"
             raise refusal("overlong_buffer", message, self.overlong_buffer)
         if self.beta == 0 and (self.kl_target or self.ref_sync_steps):
             name = "kl_target" if self.kl_target else "ref_sync_steps"
@@ -145,7 +145,7 @@ class ReuseSpec(PolicySpec):
     @model_validator(mode="after")
     def _minibatches_fit(self) -> Self:
         if self.minibatches > self.prompts_per_step:
-            message = f"must not exceed prompts_per_step ({self.prompts_per_step}): a group is not split"
+            message = f"must not exceed prompts_per_step ({self.prompts_per_step}): a group is not split; lower it too"
             raise refusal("minibatches", message, self.minibatches)
         return self
 
@@ -292,7 +292,7 @@ class PPOSpec(ClippedSpec):
     @model_validator(mode="after")
     def _critic_fits(self) -> Self:
         if self.critic_minibatches and self.critic_minibatches > self.prompts_per_step:
-            message = f"must not exceed prompts_per_step ({self.prompts_per_step}): a group is not split"
+            message = f"must not exceed prompts_per_step ({self.prompts_per_step}): a group is not split; lower it too"
             raise refusal("critic_minibatches", message, self.critic_minibatches)
         return self
 

@@ -20,9 +20,14 @@ def extended(spec: JobSpec, progress: dict[str, Any], further: JobExtension) -> 
         return _with_steps(spec, done + (further.steps or 0), "steps")
     if getattr(spec.algorithm, "prompt_sampling", None) is not None:
         raise Invalid("epochs count passes over the rows, but prompt_sampling makes none; give steps", param="epochs")
-    if spec.epochs is not None and done == progress["total_steps"]:
-        return spec.model_copy(update={"epochs": spec.epochs + further.epochs})
     per_epoch = progress.get("steps_per_epoch")
+    if spec.epochs is not None and done == progress["total_steps"]:
+        epochs = spec.epochs + further.epochs
+        if per_epoch is not None and ceil(Fraction(repr(epochs)) * Fraction(per_epoch)) <= done:
+            message = f"{further.epochs:g} more make no further batch: an epoch has {per_epoch:g} steps, and the last "
+            message += "batch was filled up with rows of the next one"
+            raise Invalid(f"{message}; give more, or give steps", param="epochs")
+        return spec.model_copy(update={"epochs": epochs})
     if per_epoch is None:
         raise Invalid("the job is of a version that did not count its batches per epoch; give steps", param="epochs")
     return _with_steps(spec, done + ceil(Fraction(repr(further.epochs)) * Fraction(per_epoch)), "epochs")

@@ -10,7 +10,7 @@ from pydantic import Field, ValidationInfo, model_validator
 
 from hone.documents.validation import AtMost, ShortText, Strict, Tags, is_lenient, refusal
 from service.domain import effects, presets
-from service.domain.algorithms import DEFAULT_LEARNING_RATE, MAX_DEFAULT_CRITIC_RATE, Algorithm, PPOSpec
+from service.domain.algorithms import DEFAULT_LEARNING_RATE, MAX_DEFAULT_CRITIC_RATE, Algorithm, PolicySpec, PPOSpec
 from service.domain.datasets import AnyDataset, PlainDataset, RejectionSamplingData
 from service.domain.rewards import AnyReward
 from service.domain.tools import ToolsSpec
@@ -232,6 +232,7 @@ class JobSpec(Strict):
             raise refusal("rewards", message, self.rewards)
         if isinstance(self.dataset, RejectionSamplingData):
             self._check_rejection_sampling()
+        self._check_weights()
         self._check_length()
         self._check_tools()
         if self.early_stopping and (self.eval_dataset is None or self.evaluation.every is None):
@@ -253,6 +254,14 @@ class JobSpec(Strict):
         if not is_lenient(info):
             effects.refuse_without_effect(self)
         return self
+
+    def _check_weights(self) -> None:
+        """Of rewards that are to teach, or to select answers, one at least counts."""
+        shaping = any(getattr(self.algorithm, name, 0) for name in ("overlong_buffer", "length_penalty"))
+        teaches = isinstance(self.algorithm, PolicySpec) or isinstance(self.dataset, RejectionSamplingData)
+        if teaches and not shaping and not any(reward.weight for reward in self.rewards):
+            message = "is 0 for every reward, so that each response earns 0 and nothing is learned; give one a weight"
+            raise refusal("rewards.0.weight", message, 0.0)
 
     def _check_length(self) -> None:
         """A job has steps or epochs."""

@@ -43,4 +43,10 @@ def test_rows_of_another_tool_are_uploaded_trained_on_and_trained_on_for_longer(
     assert series[0]["steps"] == [1, 2, 3, 4]
     refused = http.post(f"/v1/jobs/{job['id']}/extend", json={"steps": 1, "epochs": 1})
     assert refused.status_code == 422
-    assert "give one of both" in refused.json()["error"]["message"]
+    assert "leave one of them out" in refused.json()["error"]["message"]
+    for nothing in ({}, {"steps": None}):
+        refused = http.post(f"/v1/jobs/{job['id']}/extend", json=nothing)
+        assert refused.json()["error"]["message"].startswith("steps: is needed, or epochs")
+    refused = http.post(f"/v1/jobs/{job['id']}/extend", json={"epochs": 0.01})
+    assert refused.status_code == 422
+    assert "0.01 more make no further batch: an epoch has 1.33333 steps" in refused.json()["error"]["message"]

@@ -248,9 +248,9 @@ def test_an_extension_that_cannot_be_is_refused_with_the_field(database: Databas
     assert refusal.value.param == "epochs"
     with pytest.raises(Invalid, match="would have 10,000,003 steps"):
         extend(database, job_id, steps=9_999_999)
-    for both_or_none in ({}, {"steps": 1, "epochs": 1}):
-        with pytest.raises(ValidationError, match="give one of both"):
-            JobExtension.model_validate(both_or_none)
+    for wrong, reason in (({}, "is needed, or epochs"), ({"steps": 1, "epochs": 1}, "leave one of them out")):
+        with pytest.raises(ValidationError, match=reason):
+            JobExtension.model_validate(wrong)
     with database.transaction() as session:
         for row in checkpoints.of_job(session, job_id):
             checkpoints.remove(session, row)

@@ -159,3 +159,16 @@ def test_every_dataset_of_a_job_is_known_by_its_field() -> None:
     algorithm = {"type": "ppo", "ptx": {"dataset": {"source": "file-1"}}}
     assert set(spec(algorithm=algorithm).datasets) == {"dataset", "algorithm.ptx.dataset"}
     assert set(spec(eval_dataset=HELD_OUT).datasets) == {"dataset", "eval_dataset"}
+
+
+@pytest.mark.parametrize("weights", [[0.0], [0, 0.0]], ids=str)
+@pytest.mark.parametrize("kind", ["grpo", "ppo", "reinforce"])
+def test_rewards_that_all_weigh_nothing_are_refused_where_they_teach(kind: str, weights: list[float]) -> None:
+    rewards = [{"type": "exact", "weight": weight} for weight in weights]
+    taught = {"algorithm": {"type": kind}, "dataset": {"source": "linear-algebra"}}
+    with pytest.raises(ValidationError, match="is 0 for every reward, so that each response earns 0"):
+        JobSpec.model_validate(taught | {"rewards": rewards})
+    JobSpec.model_validate(taught | {"rewards": [*rewards, {"type": "math"}]})
+    held_out = {"source": "linear-algebra", "seed": 1}
+    measured = taught | {"algorithm": {"type": "sft"}, "eval_dataset": held_out}
+    JobSpec.model_validate(measured | {"rewards": rewards[:1]})

@@ -139,14 +139,12 @@ def _is_tool_turns(reply: Any) -> bool:
 
 
 def _reply_problem(row: dict[str, Any], name: str) -> str | None:
-    """The problem of an answer to `prompt`: it is text, or one more message if `prompt` has messages."""
+    """The problem of an answer to `prompt`: it is text, or one more message."""
     reply = row[name]
     if isinstance(reply, str):
         return None
     if name == "completion" and _is_tool_turns(reply):
         return messages_problem(reply, name)
-    if not isinstance(row.get("prompt"), list):
-        return f"'{name}' must be a string, but is {described(reply)}"
     if not isinstance(reply, list) or len(reply) != 1:
         return f"'{name}' must be a string or a list of one message, but is {described(reply)}"
     return _conversation_problem(reply, name, "which answers 'prompt'")

@@ -50,6 +50,13 @@ LIMITS = (
         "the policy has moved more than 1 nat per token from the reference model",
         "raise algorithm.beta, or lower optimizer.learning_rate",
     ),
+    Limit(
+        "kl_high",
+        "policy/kl_old",
+        0.5,
+        "the updates of one step move the policy by more than 0.5 nats per token",
+        "lower optimizer.learning_rate, num_iterations or minibatches",
+    ),
 )
 ALWAYS_RIGHT = "nearly all responses are right: use harder prompts, or end the job"
 ALWAYS_WRONG = (

@@ -119,13 +119,13 @@ def left_out(loaded: int, kept: int) -> Iterator[Note]:
         yield Note("rows_left_out", message, param="eval_dataset")
 
 
-def too_long(field: str, encoded: EncodedRows, max_length: int | None) -> Iterator[Note]:
-    """Of rows that were cut or dropped. `max_length` is the spec's; the model may read less than that."""
+def too_long(field: str, encoded: EncodedRows, max_length: int | None, context: int) -> Iterator[Note]:
+    """Of rows that were cut or dropped. `max_length` is the spec's; the model reads `context` tokens."""
     cut, dropped = len(set(encoded.too_long) - set(encoded.dropped)), len(encoded.dropped)
     if not cut and not dropped:
         return
     effects = [f"{cut:,} lose their {encoded.truncation}"] * bool(cut) + [f"{dropped:,} are dropped"] * bool(dropped)
-    by_model = max_length is None or encoded.limit < max_length
+    by_model = max_length is None or encoded.limit >= context
     what = "the model reads" if by_model else "max_length allows"
     remedy = (
         "shorten them, or train a model with a longer context"

@@ -33,6 +33,8 @@ def turn(role: str, content: Any = "text") -> dict[str, Any]:
         ({"prompt": [turn("system"), turn("user")], "answer": 2}, "prompt+answer"),
         ({"prompt": [turn("user")], "completion": "2"}, "prompt+completion"),
         ({"prompt": [turn("user")], "completion": [turn("assistant")]}, "prompt+completion"),
+        ({"prompt": "a", "completion": [turn("assistant")]}, "prompt+completion"),
+        ({"prompt": "a", "chosen": [turn("assistant", "b")], "rejected": [turn("assistant")]}, "chosen+rejected"),
         ({"prompt": "a", "chosen": "b", "rejected": "c"}, "chosen+rejected"),
         ({"prompt": "a", "chosen": "b", "rejected": "c", "margin": 0.5}, "chosen+rejected"),
         ({"prompt": [turn("user")], "chosen": [turn("assistant")], "rejected": "c"}, "chosen+rejected"),
@@ -99,7 +101,10 @@ def test_an_empty_file_is_a_problem(content: list[bytes]) -> None:
         ),
         (b" " * (9 << 20) + b"{}", "is 9.0 MiB long; at most 8 MiB are allowed"),
         ([1], 'is a list, but every line must be an object like {"prompt": ..., "completion": ...}'),
-        ({"prompt": "a", "completion": 3}, "'completion' must be a string, but is the number 3"),
+        (
+            {"prompt": "a", "completion": 3},
+            "'completion' must be a string or a list of one message, but is the number 3",
+        ),
         (
             {"prompt": "a", "chosen": "b", "rejected": "c", "margin": 10**400},
             f"'margin' must be a number, but is the number 1{'0' * 59}...",
@@ -117,7 +122,10 @@ def test_an_empty_file_is_a_problem(content: list[bytes]) -> None:
             {"prompt": [turn("assistant")], "answer": 1},
             "the last message of 'prompt' must not be the assistant's: its answer is what follows",
         ),
-        ({"prompt": "a", "completion": [turn("assistant")]}, "'completion' must be a string, but is a list"),
+        (
+            {"prompt": "a", "completion": [turn("assistant")] * 2},
+            "'completion' must be a string or a list of one message",
+        ),
         (
             {"prompt": [turn("user")], "completion": [turn("assistant"), turn("assistant")]},
             "'completion' must be a string or a list of one message, but is a list",
@@ -134,7 +142,10 @@ def test_an_empty_file_is_a_problem(content: list[bytes]) -> None:
             {"chosen": [turn("user", "x"), turn("assistant")], "rejected": [turn("user", "y"), turn("assistant")]},
             "'chosen' and 'rejected' must begin with the same messages, which are the prompt",
         ),
-        ({"prompt": "a", "chosen": "b", "rejected": 3}, "'rejected' must be a string, but is the number 3"),
+        (
+            {"prompt": "a", "chosen": "b", "rejected": 3},
+            "'rejected' must be a string or a list of one message, but is the number 3",
+        ),
         (
             {"prompt": "a", "chosen": "b", "rejected": "c", "margin": "1"},
             "'margin' must be a number, but is the string \"1\"",

@@ -149,16 +149,16 @@ def test_a_row_that_teaches_an_empty_answer_gives_a_note(
 
 def test_a_row_that_loses_its_end_is_told_of_with_what_limits_it() -> None:
     cut = EncodedRows(limit=16, truncation="end", total=4, too_long=[0, 2, 3], dropped=[3])
-    [note] = too_long("dataset", cut, 16)
+    [note] = too_long("dataset", cut, 16, context=32)
     assert note.message == (
         "3 of 4 rows of dataset are longer than max_length allows (16 tokens): 2 lose their end and 1 are dropped; "
         "a row without its end does not teach where an answer ends"
     )
     assert "raise algorithm.max_length" in str(note.remedy)
-    for asked in (32, None):
-        [note] = too_long("dataset", cut, asked)
+    for asked in (32, 16, None):
+        [note] = too_long("dataset", cut, asked, context=16)
         assert "than the model reads" in note.message and "raise" not in str(note.remedy)
-    assert not list(too_long("dataset", EncodedRows(16, "end", 4), 16))
+    assert not list(too_long("dataset", EncodedRows(16, "end", 4), 16, context=16))
 
 
 def test_columns_that_nothing_reads_are_named(policy: Policy) -> None:

@@ -89,7 +89,7 @@ class RewardModeling(Algorithm):
     def __init__(self, setup: Setup, spec: RewardModelSpec) -> None:
         self._setup, self._spec = setup, spec
         self.pairs, encoded = preferences.encode(setup.rows, setup.encoder, setup.policy, spec, "dataset")
-        setup.notes.extend(spec_notes.too_long("dataset", encoded, spec.max_length))
+        setup.notes.extend(spec_notes.too_long("dataset", encoded, spec.max_length, setup.policy.context))
         setup.count_steps(len(self.pairs), spec.batch_size)
         self.scorer = Scorer(setup.policy)
         self._learner = setup.learner(self.scorer)
@@ -124,7 +124,7 @@ class Ranking:
         encoder = Encoder.of(setup.policy, setup.spec.eval_dataset, "eval_dataset", setup.notes)
         self._setup, self._spec, self._scorer = setup, spec, scorer
         self._pairs, encoded = preferences.encode(rows, encoder, setup.policy, spec, "eval_dataset")
-        setup.notes.extend(spec_notes.too_long("eval_dataset", encoded, spec.max_length))
+        setup.notes.extend(spec_notes.too_long("eval_dataset", encoded, spec.max_length, setup.policy.context))
 
     def run(self) -> tuple[dict[str, float], list[SampledResponse]]:
         """Loss, and the share of the pairs that are ranked right; some of them with their scores."""

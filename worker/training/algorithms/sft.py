@@ -46,7 +46,7 @@ class SFT(Algorithm):
         self._setup, self._spec = setup, spec
         limit = min(spec.max_length, setup.policy.context)
         encoded = setup.encoder.encode_nonempty(setup.rows, limit, spec.loss_on, spec.truncation)
-        setup.notes.extend(spec_notes.too_long("dataset", encoded, spec.max_length))
+        setup.notes.extend(spec_notes.too_long("dataset", encoded, spec.max_length, setup.policy.context))
         self._sequences = encoded.sequences
         setup.count_steps(len(self._sequences), spec.batch_size)
         self._learner = setup.learner()

@@ -325,8 +325,9 @@ def _is_pair(row: Row) -> bool:
 
 
 def _has_turns(row: Row) -> bool:
-    """Whether its completion is a list of messages: several turns, with the output of tools in between."""
-    return _is_pair(row) and isinstance(row["completion"], list) and len(row["completion"]) > 1
+    """Whether its completion is messages that are written one by one: several turns, or one behind a plain prompt."""
+    is_plain = isinstance(row.get("prompt"), str)
+    return _is_pair(row) and isinstance(row["completion"], list) and (is_plain or len(row["completion"]) > 1)
 
 
 def _is_plain_pair(row: Row) -> bool:

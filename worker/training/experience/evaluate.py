@@ -161,10 +161,10 @@ def _completions(setup: Setup, encoder: Encoder, rows: list[Row]) -> list[Tokens
     if isinstance(spec, SFTSpec):
         limit = min(spec.max_length, limit)
         encoded = encoder.encode_nonempty(complete, limit, spec.loss_on, spec.truncation)
-        setup.notes.extend(spec_notes.too_long("eval_dataset", encoded, spec.max_length))
+        setup.notes.extend(spec_notes.too_long("eval_dataset", encoded, spec.max_length, setup.policy.context))
     else:
         encoded = encoder.encode_nonempty(complete, limit)
-        setup.notes.extend(spec_notes.too_long("eval_dataset", encoded, None))
+        setup.notes.extend(spec_notes.too_long("eval_dataset", encoded, None, setup.policy.context))
     return encoded.sequences
 
 

@@ -43,7 +43,7 @@ class PTX:
         setup.notes.extend(spec_notes.unused_template(FIELD, spec.dataset.template, rows))
         encoder = Encoder.of(setup.policy, spec.dataset, FIELD, setup.notes)
         encoded = encoder.encode_nonempty(rows, setup.policy.context, loss_on=spec.loss_on)
-        setup.notes.extend(spec_notes.too_long(FIELD, encoded, None))
+        setup.notes.extend(spec_notes.too_long(FIELD, encoded, None, setup.policy.context))
         self._sequences = encoded.sequences
 
     def loss(self, number: int) -> PTXLoss:

@@ -300,3 +300,11 @@ def test_when_all_rows_are_dropped_the_limit_is_named() -> None:
     with pytest.raises(Invalid, match="nothing of dataset fits into 5 tokens") as refusal:
         encoder.encode_nonempty([{"prompt": "abcdef", "completion": "g"}], 5)
     assert refusal.value.param == "algorithm.max_length"
+
+
+@pytest.mark.parametrize("template", [None, CHAT], ids=["text", "chat"])
+@pytest.mark.parametrize("loss_on", ["completion", "assistant", "all"])
+def test_a_completion_of_one_message_reads_like_its_text(template: str | None, loss_on: str) -> None:
+    as_message = {"prompt": "ab", "completion": _conversation(("assistant", "c"))}
+    as_text = {"prompt": "ab", "completion": "c"}
+    assert _pair(template, as_message, loss_on=loss_on) == _pair(template, as_text, loss_on=loss_on)

@@ -17,6 +17,7 @@ TORCH ?= auto
 TORCH_CPU_INDEX ?= https://download.pytorch.org/whl/cpu
 BUILD := $(VENV)/.torch-$(TORCH)
 PIP_INSTALL := $(BIN)/python -m pip install --disable-pip-version-check --no-compile -c requirements.lock
+COMPILE := $(BIN)/python -m compileall -q -j 0 -x '/(tests?|testing|models)/' $(VENV)/lib >/dev/null || true  # the rest at import
 PAGE := service/dashboard
 PACKAGES := $(PAGE)/node_modules/.installed
 BUILT := $(PAGE)/dist/index.html
@@ -78,12 +79,13 @@ $(INSTALLED): pyproject.toml requirements.lock $(BUILD)
 	@echo "Installing what Hone needs into $(VENV)/: about 100 packages, 0.5 GB beside torch, in a minute or more"
 	$(PIP_INSTALL) -e '.[all]'
 	@echo "Compiling them on all cores, so that Hone starts quickly"
-	@$(BIN)/python -m compileall -q -j 0 -x '/(tests?|testing|models)/' $(VENV)/lib >/dev/null || true
+	@$(COMPILE)
 	@touch $@
 
 $(DEVELOPING): $(INSTALLED)
 	@echo "Installing what developing Hone needs"
 	$(PIP_INSTALL) -e '.[all,gguf,dev]'
+	@$(COMPILE)
 	@touch $@
 
 $(PEERS): $(DEVELOPING)

@@ -10,8 +10,14 @@ TESTERS ?= 3# processes that test side by side, one more than cores since tests 
 VENV := .venv
 BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
+DEVELOPING := $(VENV)/.developing
 PEERS := $(VENV)/.peers
-EXTRAS := all,gguf,dev
+# which build of torch: cpu, cuda, or what suits the machine; and where CPU builds are
+TORCH ?= auto
+TORCH_CPU_INDEX ?= https://download.pytorch.org/whl/cpu
+BUILD := $(VENV)/.torch-$(TORCH)
+PIP_INSTALL := $(BIN)/python -m pip install --disable-pip-version-check --no-compile -c requirements.lock
+COMPILE := $(BIN)/python -m compileall -q -j 0 -x '/(tests?|testing|models)/' $(VENV)/lib >/dev/null || true  # the rest at import
 PAGE := service/dashboard
 PACKAGES := $(PAGE)/node_modules/.installed
 BUILT := $(PAGE)/dist/index.html
@@ -25,13 +31,14 @@ API_SOURCES := $(wildcard hone/documents/*.py service/api/*.py service/domain/*.
 
 help:  ## say what can be made
 	@sed -n 's/^\([a-z]*\):.*  ## \(.*\)/  make \1\t\2/p' Makefile | expand -t 16
+	@echo "  TORCH=cpu or TORCH=cuda says which build of torch is installed; without it the machine decides"
 
-setup: $(INSTALLED)  ## create .venv and install what requirements.lock pins
+setup: $(DEVELOPING)  ## create .venv and install what requirements.lock pins
 
 page: $(BUILT)  ## build the web page
 
-demo: setup page  ## train a tiny model on this machine: SFT, then GRPO and PPO from it
-	$(BIN)/hone demo
+demo: $(INSTALLED)  ## train a tiny model on this machine: SFT, then GRPO and PPO from it
+	$(BIN)/hone demo --page-builder "nice make --no-print-directory page"
 
 test: peers  ## run everything there is
 	$(MAKE) --no-print-directory --jobs=2 $(GROUPED) lint vitest chromium
@@ -44,7 +51,7 @@ lint: setup  ## check style, types, import rules and the tables of docs/
 	$(BIN)/lint-imports
 	$(BIN)/python -m service.reference --check
 
-wheel: page  ## build dist/hone-VERSION-py3-none-any.whl, with the page and the migrations in it
+wheel: setup page  ## build dist/hone-VERSION-py3-none-any.whl, with the page and the migrations in it
 	rm -rf dist
 	$(BIN)/python -m pip wheel --quiet --disable-pip-version-check --no-deps --no-build-isolation --wheel-dir dist .
 	@ls dist/*.whl
@@ -61,19 +68,32 @@ clean:  ## remove what was built; .venv and data stay
 	rm -rf $(PAGE)/dist $(PAGE)/node_modules dist build *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis
 	find hone service worker tests migrations benchmarks -name __pycache__ -prune -exec rm -rf {} +
 
-$(INSTALLED): pyproject.toml requirements.lock scripts/install-node.sh
+$(BUILD): scripts/install-torch.sh requirements.lock
 	@test -n "$(PYTHON)" || { echo "Python 3.11 or newer is needed: install it, or name it with make PYTHON=..." >&2; exit 1; }
-	$(BIN)/python -m pip --version >/dev/null 2>&1 || $(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-compile -c requirements.lock -e '.[$(EXTRAS)]'
-	$(BIN)/python -m compileall -q -j 0 -x '/(tests?|testing|models)/' $(VENV)/lib >/dev/null || true  # on all cores; the rest when it is imported
+	@$(BIN)/python -m pip --version >/dev/null 2>&1 || { echo "Making $(VENV)/ with $(PYTHON)"; $(PYTHON) -m venv $(VENV); }
+	@scripts/install-torch.sh $(BIN)/python "$(TORCH)" "$(TORCH_CPU_INDEX)"
+	@rm -f $(VENV)/.torch-*
+	@touch $@
+
+$(INSTALLED): pyproject.toml requirements.lock $(BUILD)
+	@echo "Installing what Hone needs into $(VENV)/: about 100 packages, 0.5 GB beside torch, in a minute or more"
+	$(PIP_INSTALL) -e '.[all]'
+	@echo "Compiling them on all cores, so that Hone starts quickly"
+	@$(COMPILE)
+	@touch $@
+
+$(DEVELOPING): $(INSTALLED)
+	@echo "Installing what developing Hone needs"
+	$(PIP_INSTALL) -e '.[all,gguf,dev]'
+	@$(COMPILE)
+	@touch $@
+
+$(PEERS): $(DEVELOPING)
+	$(PIP_INSTALL) -e '.[all,gguf,dev,peers]'
+	@touch $@
+
+$(PACKAGES): $(INSTALLED) $(PAGE)/package.json $(PAGE)/package-lock.json scripts/install-node.sh
 	scripts/install-node.sh $(BIN)/python
-	touch $@
-
-$(PEERS): pyproject.toml requirements.lock scripts/install-node.sh
-	$(MAKE) --no-print-directory --always-make $(INSTALLED) EXTRAS=$(EXTRAS),peers
-	touch $@
-
-$(PACKAGES): $(INSTALLED) $(PAGE)/package.json $(PAGE)/package-lock.json
 	$(NPM) ci --no-audit --no-fund
 	touch $@
 

@@ -21,7 +21,7 @@ from service.messaging.wakeups import Listener, Publisher
 from service.persistence.database import STALL_SECONDS, Database
 from service.persistence.events import channel
 from service.storage.store import Storage
-from service.threads import end_process_on_error
+from service.threads import Watchdog, end_process_on_error
 
 
 class Application(FastAPI):
@@ -82,12 +82,13 @@ async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
     uploads.spool_into(parts.settings.data_dir)
     listening = asyncio.create_task(parts.listener.run(channel("*")), name="wake-ups")
     sweeping = asyncio.create_task(parts.streams.run(parts.database, parts.admissions.streams.run), name="streams")
-    for task in (listening, sweeping):
+    watching = asyncio.create_task(Watchdog().watch_event_loop(), name="watchdog")
+    for task in (listening, sweeping, watching):
         end_process_on_error(task)
     try:
         yield
     finally:
-        for task in (listening, sweeping):
+        for task in (listening, sweeping, watching):
             task.cancel()
             with suppress(asyncio.CancelledError):
                 await task

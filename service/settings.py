@@ -14,7 +14,11 @@ from service.domain.root_paths import root_path
 class Settings(BaseSettings):
     """Each field is an environment variable of the same name in capitals; HONE_ variables have their name as alias."""
 
-    model_config = SettingsConfigDict(extra="ignore", populate_by_name=True)
+    model_config = SettingsConfigDict(
+        extra="ignore",
+        populate_by_name=True,
+        env_ignore_empty=True,  # `NAME=` in an .env file, or a variable that a compose file hands on: not set
+    )
 
     database_url: str = Field(min_length=1, description="PostgreSQL, e.g. postgresql+psycopg://user:password@host/hone")
     redis_url: str = Field(min_length=1, description="Redis or Valkey, e.g. redis://host:6379/0 or unix:///path.sock")
@@ -105,11 +109,6 @@ class Settings(BaseSettings):
         description="take that path from X-Forwarded-Prefix; only behind a proxy that sets or removes this header",
     )
     log_level: str = Field("INFO", alias="HONE_LOG_LEVEL", description="DEBUG, INFO, WARNING or ERROR")
-
-    @field_validator("retention_days", mode="before")
-    @classmethod
-    def _empty_is_none(cls, value: Any) -> Any:
-        return None if value == "" else value
 
     @field_validator("root_path")
     @classmethod

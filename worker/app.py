@@ -35,6 +35,24 @@ HANDING_BACK_SECONDS = 10.0  # to move the last checkpoints, beside the time tha
 CELERY_SECONDS = 3.0
 log = logs.get(__name__)
 host = socket.gethostname()
+
+
+def open_storage() -> Storage:
+    """The storage, or an exit: a worker that cannot store would claim jobs only to fail them."""
+    try:
+        storage = Storage(
+            config.storage_url,
+            config.data_dir / "cache",
+            cache_bytes=config.cache_bytes,
+            retry_seconds=config.storage_patience_seconds,
+        )
+        if storage.is_directory and not storage.answers():
+            raise PermissionError(f"user {os.getuid()} cannot write there; it must be shared with the other hosts")
+    except OSError as error:
+        raise SystemExit(f"hone: cannot start\n  STORAGE_URL={config.storage_url}: {error}") from None
+    return storage
+
+
 runtime = WorkerRuntime(
     config=config,
     worker_id=f"{host}-{os.getpid()}-{secrets.token_hex(3)}",
@@ -45,12 +63,7 @@ runtime = WorkerRuntime(
         pool_size=config.worker_slots + 2,
         stall_seconds=config.lease_seconds,  # a worker that freezes in a transaction must not keep its jobs locked
     ),
-    storage=Storage(
-        config.storage_url,
-        config.data_dir / "cache",
-        cache_bytes=config.cache_bytes,
-        retry_seconds=config.storage_patience_seconds,
-    ),
+    storage=open_storage(),
 )
 
 

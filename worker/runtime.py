@@ -29,6 +29,7 @@ from worker.trainer_process import TrainerProcess
 
 log = logs.get(__name__)
 GB = 10**9
+HANGING_LEASES = 10  # for which the poll loop stands still before the worker ends: far beyond its deadlines
 
 
 class WorkerRuntime:
@@ -209,8 +210,12 @@ class WorkerRuntime:
             self._stopping.wait(self._config.lease_seconds / 3)
 
     def _send_heartbeat(self) -> None:
-        """Not while the poll loop hangs: such a worker claims nothing and must not count as ready."""
+        """Not while the poll loop hangs: such a worker claims nothing and must not count as ready. It ends once no job
+        runs that would lose steps; its supervisor starts another.
+        """
         since_poll = time.monotonic() - self._polled_at
+        if since_poll > HANGING_LEASES * self._config.lease_seconds and not any(job.is_alive() for job in self._jobs):
+            raise RuntimeError(f"the poll loop hangs for {since_poll:.0f} s")
         if since_poll > self._config.poll_seconds + self._config.lease_seconds:
             log.error("the poll loop hangs; no heartbeat is sent", seconds=round(since_poll))
             return

@@ -14,6 +14,7 @@ from rich.console import Console
 from rich.table import Table
 
 from hone.cli.live import follow
+from hone.cli.page_build import PageBuild
 from hone.client import Client
 from hone.datadir import DataDir, default
 from hone.documents import JobRead
@@ -39,8 +40,11 @@ class StageResult:
     job: JobRead | None = None
 
 
-def demo(data_dir: Path | None, port: int) -> int:
-    """Run the demo and print its result; returns the exit status. On a terminal it then serves until Ctrl-C."""
+def demo(data_dir: Path | None, port: int, page_builder: str | None = None) -> int:
+    """Run the demo and print its result; returns the exit status. On a terminal it then serves until Ctrl-C.
+
+    `page_builder` is a command that builds the page beside the training.
+    """
     console = Console()
     data = DataDir((data_dir or folder()).absolute())
     try:
@@ -50,10 +54,15 @@ def demo(data_dir: Path | None, port: int) -> int:
             Client(_address(data, up), data.secret() or "") as client,
         ):
             console.print(f"Hone serves {client.url}; its data is in {data.root}")
-            rows = _train(client, console)
-            succeeded = _print_result(rows, console)
-            if console.is_terminal:
-                _serve(client, up, console)
+            with PageBuild(page_builder, data.root / "logs", console) as page:
+                rows = _train(client, console)
+                succeeded = _print_result(rows, console)
+                if page.running():
+                    console.print("The page is not finished yet.")
+                if console.is_terminal:
+                    _serve(client, up, page, console)
+                else:
+                    page.wait()
     except KeyboardInterrupt:
         console.print("Interrupted; everything is stopped. Run it again to start afresh with the same data.")
         return 130
@@ -146,11 +155,12 @@ def _facts(job: JobRead | None) -> tuple[str, str, str]:
     return str(job.progress.step), f"{seconds:.0f} s", job.status
 
 
-def _serve(client: Client, up: RunningProgram, console: Console) -> None:
-    """Serve until Ctrl-C, so that the user can look at the result."""
+def _serve(client: Client, up: RunningProgram, page: PageBuild, console: Console) -> None:
+    """Serve until Ctrl-C, so that the user can look at the result; say when there is a page to look at."""
     console.print(f"The dashboard: {client.login_link()}\nCtrl-C stops everything.", soft_wrap=True)
     try:
         while up.exit_code() is None:
+            page.running()
             time.sleep(0.2)
     except KeyboardInterrupt:
         console.print("Stopping.")

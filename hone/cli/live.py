@@ -30,6 +30,17 @@ def number(value: float | None) -> str:
     return "not finite" if value is None else f"{value:.4g}"
 
 
+def short(value: float | None) -> str:
+    """A metric for a line that is read in passing: no exponents, and what is left of rounding in float32 is 0."""
+    if value is None or abs(value) >= 1e9:
+        return number(value)
+    if abs(value) < 1e-6:
+        return "0"
+    if abs(value) < 1e-3:
+        return f"{value:.6f}"
+    return number(value) if abs(value) < 1e4 else f"{value:,.0f}"
+
+
 class View(AbstractContextManager["View"], Protocol):
     """What shows the events of a job."""
 
@@ -93,7 +104,7 @@ def _view(console: Console, job: JobRead) -> View:
 
 
 def _summary(metrics: dict[str, float | None]) -> str:
-    return "  ".join(f"{short} {number(metrics[name])}" for name, short in SHOWN.items() if name in metrics)
+    return "  ".join(f"{word} {short(metrics[name])}" for name, word in SHOWN.items() if name in metrics)
 
 
 class Bar:

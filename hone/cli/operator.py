@@ -67,12 +67,15 @@ def demo(
         Path | None, typer.Option("--data-dir", help="default: .hone-demo in the current folder")
     ] = None,
     port: Port = 0,
+    page_builder: Annotated[
+        str | None, typer.Option(help="a command that builds the page beside the training, e.g. 'make page'")
+    ] = None,
 ) -> None:
     """Train a tiny model on this machine: SFT, then GRPO and PPO from it, through HTTP only."""
     require("demo", "service", "worker", "embedded")
     from hone.cli.demo import demo
 
-    raise typer.Exit(demo(data_dir, port))
+    raise typer.Exit(demo(data_dir, port, page_builder))
 
 
 def login(url: Url = None, key: Key = None, data_dir: Data = None) -> None:

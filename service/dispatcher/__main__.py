@@ -15,7 +15,7 @@ from service.persistence import outbox
 from service.persistence.database import STALL_SECONDS, Database
 from service.persistence.leadership import Leadership
 from service.storage.store import Storage
-from service.threads import LoopThread
+from service.threads import LoopThread, Watchdog
 
 SEND_SECONDS = 3.0  # within which the broker takes a doorbell, or it waits for the next round
 
@@ -38,14 +38,17 @@ def main() -> None:
     webhooks = _webhook_thread(config, leadership, stop)
     webhooks.start()
 
-    health = {"rounds": True, "doorbells": True}
+    health, watchdog = {"rounds": True, "doorbells": True}, Watchdog()
 
     def report_health(name: str, healthy: bool) -> None:  # noqa: FBT001 - the one thing that is reported
+        if name == "rounds":
+            watchdog.alive()
         health[name] = healthy
         leadership.report(healthy=all(health.values()))
         if all(health.values()):
             health_files.touch(config.data_dir, "dispatcher")
 
+    watchdog.alive()
     celery = broker.celery(config.redis_url, send_seconds=SEND_SECONDS)
     dispatcher = Dispatcher(database, celery, other_duties, lease_seconds=config.lease_seconds)
     ring = partial(
@@ -65,6 +68,7 @@ def main() -> None:
         report_health=partial(report_health, "rounds"),
         leads=partial(leadership, acts=True),
     )
+    watchdog.close()
     doorbells.join(5)
     webhooks.join(5)
     collector.close()

@@ -1,64 +1,15 @@
-"""The compose file as Compose reads it."""
+"""The compose files, and environments like those of the images."""
 
-import re
-from collections.abc import Mapping
+import subprocess
+import sys
+from collections.abc import Iterator
+from importlib.metadata import distribution
 from pathlib import Path
-from typing import Any
 
 import pytest
-import yaml
-
-ROOT = Path(__file__).parents[2]
-SECRETS = {"POSTGRES_PASSWORD": "0123456789abcdef", "REDIS_PASSWORD": "fedcba9876543210"}
-VARIABLE = re.compile(r"\$(?:\$|\{(?P<name>\w+)(?::(?P<operator>[-?])(?P<operand>[^}]*))?\})")
-
-
-class Refused(Exception):
-    """Compose would stop here, with this message."""
-
-
-def interpolate(value: Any, environment: Mapping[str, str]) -> Any:
-    """Replace `$$`, `${NAME}`, `${NAME:-default}` and `${NAME:?message}` in every string, as Compose does."""
-    if isinstance(value, dict):
-        return {name: interpolate(inner, environment) for name, inner in value.items()}
-    if isinstance(value, list):
-        return [interpolate(inner, environment) for inner in value]
-    return VARIABLE.sub(lambda match: _substitute(match, environment), value) if isinstance(value, str) else value
-
-
-def _substitute(match: re.Match[str], environment: Mapping[str, str]) -> str:
-    name, operator, operand = match["name"], match["operator"], match["operand"]
-    if name is None:
-        return "$"
-    if environment.get(name):
-        return environment[name]
-    if operator == "-":
-        return str(operand)
-    raise Refused(f"{name}: {operand}")
-
-
-class Compose:
-    """`docker-compose.yml`."""
-
-    def __init__(self) -> None:
-        self._text = (ROOT / "docker-compose.yml").read_text()
-
-    def document(self, environment: Mapping[str, str]) -> dict[str, Any]:
-        """The whole file; Refused if a variable is missing."""
-        return interpolate(yaml.safe_load(self._text), environment)  # type: ignore[no-any-return]
-
-    def services(self, **environment: str) -> dict[str, dict[str, Any]]:
-        """Every service, with both passwords and what `environment` says."""
-        return self.document(SECRETS | environment)["services"]  # type: ignore[no-any-return]
-
-    @property
-    def variables(self) -> dict[str, set[str]]:
-        """The variables that it reads, each with its operators (`-`, `?` or nothing)."""
-        found: dict[str, set[str]] = {}
-        for match in VARIABLE.finditer(self._text):
-            if match["name"]:
-                found.setdefault(match["name"], set()).add(match["operator"] or "")
-        return found
+from composefiles import HOSTS, MAIN, ROOT, SECRETS, URLS, WORKER, Compose, Refused
+from installs import Installed
+from stacks import Stack, started
 
 
 @pytest.fixture(scope="session")
@@ -69,11 +20,72 @@ def root() -> Path:
 
 @pytest.fixture(scope="session")
 def compose() -> Compose:
-    """The compose file."""
-    return Compose()
+    """One host with everything."""
+    return Compose(MAIN, needs=SECRETS)
+
+
+@pytest.fixture(scope="session")
+def published() -> Compose:
+    """The same for workers on other hosts."""
+    return Compose(MAIN, HOSTS, needs=SECRETS | {"HONE_SERVERS_BIND": "10.0.0.1"})
+
+
+@pytest.fixture(scope="session")
+def workers() -> Compose:
+    """Another host, with workers."""
+    return Compose(WORKER, needs=URLS)
 
 
 @pytest.fixture(scope="session")
 def refused() -> type[Exception]:
-    """What reading it raises where Compose would not start."""
+    """What reading a file raises where Compose would not start."""
     return Refused
+
+
+@pytest.fixture(scope="session")
+def wheel(root: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Built from this checkout, as `make wheel` does."""
+    assert (root / "service/dashboard/dist/index.html").exists(), "the wheel carries the page: make page"
+    folder = tmp_path_factory.mktemp("wheel")
+    build = ["wheel", "--quiet", "--no-deps", "--no-build-isolation", "--wheel-dir", str(folder), str(root)]
+    subprocess.run([sys.executable, "-m", "pip", *build], check=True)
+    return next(folder.glob("*.whl"))
+
+
+@pytest.fixture(scope="session")
+def base(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Installed:
+    """`pip install hone`."""
+    made = Installed(tmp_path_factory.mktemp("base") / "venv", wheel)
+    made.link_needed(frozenset())
+    return made
+
+
+@pytest.fixture(scope="session")
+def control(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Installed:
+    """What the image of the API and the dispatcher has: no torch."""
+    made = Installed(tmp_path_factory.mktemp("control") / "venv", wheel)
+    made.link_needed(frozenset({"service", "s3"}))
+    return made
+
+
+@pytest.fixture(scope="session")
+def whole(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Installed:
+    """`pip install 'hone[all]'`: every package that the tests themselves use, but not the checkout."""
+    made = Installed(tmp_path_factory.mktemp("whole") / "venv", wheel)
+    packages = str(Path(str(distribution("fastapi").locate_file(""))))
+    (made.packages / "others.pth").write_text(packages + "\n")  # what is on such a path is no editable install
+    made.make_commands(distribution("celery"))
+    return made
+
+
+@pytest.fixture(scope="session")
+def images(control: Installed, whole: Installed) -> dict[str, Installed]:
+    """What stands for each."""
+    return {"control": control, "worker": whole}
+
+
+@pytest.fixture(scope="session")
+def stack(compose: Compose, images: dict[str, Installed]) -> Iterator[Stack]:
+    """Both servers run; who starts another service stops it."""
+    with started(compose, images) as made:
+        yield made

@@ -46,22 +46,38 @@ def test_every_copied_path_exists_and_reaches_the_build(instructions: list[tuple
         assert ignored(secret, patterns), secret
 
 
+def stages(instructions: list[tuple[str, str]]) -> dict[str, tuple[str, list[tuple[str, str]]]]:
+    """What each stage is built on, and its instructions."""
+    found: dict[str, tuple[str, list[tuple[str, str]]]] = {}
+    for name, argument in instructions:
+        if name == "FROM":
+            base, _, stage = argument.partition(" AS ")
+            found[stage] = (base, [])
+        elif found:
+            found[stage][1].append((name, argument))
+    return found
+
+
 def test_every_stage_that_is_used_was_built_before(instructions: list[tuple[str, str]]) -> None:
-    stages: set[str] = set()
+    built: set[str] = set()
     for name, argument in instructions:
         if name == "FROM":
             image, _, stage = argument.partition(" AS ")
-            assert image in stages or re.fullmatch(r"(python|node):\$\{(PYTHON|NODE)\}-slim", image)
-            stages.add(stage)
+            assert image in built or image in ("${PYTHON_IMAGE}", "${NODE_IMAGE}")
+            built.add(stage)
         if match := re.match(r"--from=(\S+)", argument):
-            assert match[1] in stages
+            assert match[1] in built
 
 
-def test_the_bases_are_what_the_project_supports(instructions: list[tuple[str, str]], root: Path) -> None:
-    versions = dict(argument.split("=") for name, argument in instructions if name == "ARG" and '""' not in argument)
+def test_the_bases_are_what_the_project_supports_and_what_the_compose_files_name(
+    instructions: list[tuple[str, str]], compose: Any, root: Path
+) -> None:
+    arguments = dict(argument.split("=", 1) for name, argument in instructions if name == "ARG")
+    assert arguments == compose.services()["worker"]["build"]["args"]
+    python, node = (re.findall(r":(\d+)\.(\d+)\.\d+-", arguments[name])[0] for name in ("PYTHON_IMAGE", "NODE_IMAGE"))
     package = json.loads((root / "service/dashboard/package.json").read_text())
-    assert f'requires-python = ">={versions["PYTHON"]}"' in (root / "pyproject.toml").read_text()
-    assert int(versions["NODE"]) > float(package["engines"]["node"].removeprefix(">="))
+    assert f'requires-python = ">={".".join(python)}"' in (root / "pyproject.toml").read_text()
+    assert int(node[0]) > float(package["engines"]["node"].removeprefix(">="))
 
 
 def test_the_page_is_built_as_its_own_package_builds_it(instructions: list[tuple[str, str]], root: Path) -> None:
@@ -76,31 +92,54 @@ def test_the_page_is_built_as_its_own_package_builds_it(instructions: list[tuple
 def test_the_wheel_is_made_of_all_that_it_carries(instructions: list[tuple[str, str]], root: Path) -> None:
     tree = Path(service.app.__file__).parents[1]
     wheel = tomllib.loads((root / "pyproject.toml").read_text())["tool"]["hatch"]["build"]["targets"]["wheel"]
-    page = f"--from=page /page/dist {DIST.relative_to(tree)}"
-    (install,) = (place for place, (_, argument) in enumerate(instructions) if "--force-reinstall ." in argument)
-    copied = [argument for name, argument in instructions[:install] if name == "COPY"]
-    assert page in copied
+    _, made = stages(instructions)["wheel"]
+    *copied, (_, build) = made
+    assert "pip wheel" in build and "--no-deps" in build
+    assert ("COPY", f"--from=page /page/dist {DIST.relative_to(tree)}") in copied
+    assert ("COPY", "README.md ./") in copied  # its description; not in the layer of packages, which it would replace
     for folder in wheel["only-include"]:
-        assert f"{folder} {folder}" in copied, folder
+        assert ("COPY", f"{folder} {folder}") in copied, folder
 
 
-def test_the_image_runs_as_a_user_without_rights_who_owns_the_mount_points(
-    instructions: list[tuple[str, str]], compose: Any
+@pytest.mark.parametrize("image", ["control", "worker", "worker-gpu"])
+def test_an_image_is_packages_and_the_wheel_and_runs_as_a_user_without_rights(
+    instructions: list[tuple[str, str]], image: str
 ) -> None:
-    last = max(place for place, (name, _) in enumerate(instructions) if name == "FROM")
-    final = instructions[last:]
-    assert ("USER", "hone") in final
-    (made,) = (argument for name, argument in final if "install --directory" in argument)
+    _, made = stages(instructions)[image]
+    assert made[:4] == [
+        ("COPY", "--from=wheel /wheel /wheel"),
+        ("RUN", "pip install --no-cache-dir --no-deps --force-reinstall /wheel/*.whl"),
+        ("WORKDIR", "/"),  # where packages were installed, empty ones stand for those of Hone and would come first
+        ("USER", "hone"),
+    ]
+
+
+def test_the_user_owns_the_mount_points(instructions: list[tuple[str, str]], compose: Any) -> None:
+    (made,) = (argument for name, argument in instructions if "install --directory" in argument)
     owned = set(made.partition("--owner hone --group hone ")[2].split())
     services = compose.services()
     volumes = [volume for name in ("api", "worker", "worker-gpu") for volume in services[name]["volumes"]]
     assert {volume.split(":")[1] if ":" in volume else volume for volume in volumes} == owned
 
 
-def test_packages_come_from_the_lock_and_torch_from_an_index_only_if_one_is_named(
-    instructions: list[tuple[str, str]],
+def test_packages_come_from_the_lock_and_each_image_has_those_that_it_needs(
+    instructions: list[tuple[str, str]], root: Path
 ) -> None:
-    (install,) = (argument for name, argument in instructions if name == "RUN" and "requirements.lock" in argument)
-    assert '--constraint requirements.lock ".[service,worker,s3]"' in install
-    assert '${TORCH_INDEX:+--extra-index-url "$TORCH_INDEX"}' in install
-    assert ("ARG", 'TORCH_INDEX=""') in instructions
+    extras, torch = {}, {}
+    for stage, (base, made) in stages(instructions).items():
+        runs = " ".join(argument for name, argument in made if name == "RUN")
+        if found := re.findall(r'--constraint requirements\.lock "\.\[([\w,]+)\]"', runs):
+            assert runs.count("pip install") == runs.count("--constraint requirements.lock")
+            extras[stage] = found[0].split(",")
+            torch[stage] = '--no-deps ${TORCH_INDEX:+--index-url "$TORCH_INDEX"} torch' in runs
+        extras.setdefault(stage, extras.get(base, []))
+    assert extras["control"] == ["service", "s3"]
+    assert extras["worker"] == ["service", "worker", "s3"] and torch["worker-packages"]
+    assert extras["worker-gpu"] == ["service", "worker", "s3", "eightbit"] and not torch["worker-gpu-packages"]
+    assert not [
+        copied
+        for stage, (_, made) in stages(instructions).items()
+        if "packages" in stage
+        for name, copied in made
+        if name == "COPY" and "README" in copied
+    ]

@@ -37,3 +37,19 @@ def test_every_missing_and_wrong_variable_is_named(monkeypatch: pytest.MonkeyPat
     with pytest.raises(SystemExit) as refusal:
         settings.load()
     assert "DATABASE_URL" in str(refusal.value) and "HONE_WORKER_GPUS" in str(refusal.value)
+
+
+def test_an_empty_variable_is_one_that_is_not_set(monkeypatch: pytest.MonkeyPatch) -> None:
+    expected = settings.load().model_dump()
+    settings.load.cache_clear()
+    for name, field in settings.Settings.model_fields.items():
+        if not field.is_required():
+            monkeypatch.setenv(field.alias or name.upper(), "")
+    assert settings.load().model_dump() == expected
+
+
+@pytest.mark.parametrize("name", sorted(SERVERS))
+def test_an_empty_server_is_a_missing_one(monkeypatch: pytest.MonkeyPatch, name: str) -> None:
+    monkeypatch.setenv(name, "")
+    with pytest.raises(SystemExit, match=f"{name}: Field required"):
+        settings.load()

@@ -6,6 +6,8 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 ROOT = Path(__file__).parents[2]
 THREAD = """
 import threading
@@ -32,6 +34,28 @@ async def main():
     await asyncio.sleep({wait})
 asyncio.run(main())
 """
+HANGING = """
+import re, time
+from service.threads import Watchdog
+watchdog = Watchdog({seconds})
+def hangs():
+    {body}
+watchdog.alive()
+hangs()
+watchdog.close()
+"""
+EVENT_LOOP = """
+import asyncio, time
+from service.threads import Watchdog
+async def main():
+    task = asyncio.create_task(Watchdog({seconds}).watch_event_loop())
+    await asyncio.sleep({idle})
+    time.sleep({blocked})
+    task.cancel()
+asyncio.run(main())
+time.sleep({after})
+"""
+HOLDS_PYTHON = "re.match('(a+)+$', 'a' * 60 + 'b')"  # in C, for longer than the universe exists
 UNCAUGHT = """
 import threading
 from service import logs
@@ -76,3 +100,18 @@ def test_an_error_that_nobody_catches_is_one_event_in_any_thread() -> None:
     code, [aside, main] = run(UNCAUGHT)
     assert code == 1 and aside["thread"] == "aside" and main["level"] == "critical"
     assert all("RuntimeError: nobody catches this" in one["exception"] for one in (aside, main))
+
+
+@pytest.mark.parametrize("body", ["time.sleep(60)", HOLDS_PYTHON])
+def test_a_process_whose_loop_hangs_ends_and_says_where(body: str) -> None:
+    command = [sys.executable, "-c", HANGING.format(body=body, seconds=0.5)]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=50)
+    assert done.returncode == 1 and "Timeout" in done.stderr and "in hangs" in done.stderr
+
+
+def test_an_event_loop_that_hangs_ends_its_process_and_one_that_waits_does_not() -> None:
+    def ending(**seconds: float) -> int:
+        return subprocess.run([sys.executable, "-c", EVENT_LOOP.format(**seconds)], cwd=ROOT, timeout=50).returncode
+
+    assert ending(seconds=1.0, idle=0, blocked=40, after=0) == 1
+    assert ending(seconds=1.0, idle=1.5, blocked=0, after=1.5) == 0

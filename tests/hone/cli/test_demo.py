@@ -47,7 +47,7 @@ def tiny_examples(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 def test_three_jobs_end_in_a_table_and_in_1_when_nothing_was_gained(
     folder: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert demo.demo(folder, 0) == 1
+    assert demo.demo(folder, 0, page_builder="sh -c 'echo npm is missing; exit 3'") == 1
     shown = capsys.readouterr().out
     assert shown.count("succeeded") >= 3, shown
     assert "Reinforcement learning did not raise the accuracy over SFT." in shown
@@ -57,6 +57,7 @@ def test_three_jobs_end_in_a_table_and_in_1_when_nothing_was_gained(
         "GRPO",
         "PPO",
     ]
+    assert "npm is missing" in shown.partition("PPO")[2] and "`make page` tries again" in shown
     assert not (folder / "server.json").exists()
 
 

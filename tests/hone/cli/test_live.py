@@ -2,10 +2,11 @@ import io
 from datetime import UTC, datetime
 from typing import Any
 
+import pytest
 from rich.console import Console
 
 from hone.cli import models
-from hone.cli.live import Bar, Lines, show
+from hone.cli.live import Bar, Lines, short, show
 from hone.documents import EventRead
 
 
@@ -73,3 +74,24 @@ def test_on_a_terminal_a_bar_keeps_the_last_metrics_in_sight() -> None:
     last = [line for line in file.getvalue().splitlines() if "/4" in line][-1]
     assert "2/4" in last
     assert "accuracy 0.75  loss not finite" in last
+
+
+@pytest.mark.parametrize(
+    ("value", "shown"),
+    [
+        (6.985e-09, "0"),  # a sum of float32 that is 0 on paper, as the loss of an on-policy step
+        (-6.985e-09, "0"),
+        (0.0, "0"),
+        (0.00001234, "0.000012"),
+        (-0.0005, "-0.000500"),
+        (0.00123456, "0.001235"),
+        (2.5, "2.5"),
+        (1234.56, "1235"),
+        (123456.7, "123,457"),
+        (1e30, "1e+30"),
+        (float("inf"), "inf"),
+        (None, "not finite"),
+    ],
+)
+def test_numbers_that_are_read_in_passing_have_no_exponents(value: float | None, shown: str) -> None:
+    assert short(value) == shown

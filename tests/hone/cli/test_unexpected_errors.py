@@ -46,9 +46,9 @@ def test_a_worker_whose_loop_breaks_is_started_again_and_does_its_jobs(launch: L
 
 
 @pytest.mark.timeout(400)
-def test_a_worker_whose_loop_hangs_is_not_ready(launch: Launch, folder: Path) -> None:
-    plan = "claim.written=delay:20*all"
-    server = launch(folder, HONE_FAILPOINTS=plan, HONE_POLL_SECONDS="1", HONE_LEASE_SECONDS="2")
+def test_a_worker_whose_loop_hangs_is_not_ready_and_is_replaced(launch: Launch, folder: Path) -> None:
+    plan = "claim.written=delay:300*all"
+    server = launch(folder, HONE_FAILPOINTS=plan, HONE_POLL_SECONDS="1", HONE_LEASE_SECONDS="1")
     log = folder / "logs" / "worker.log"
     try:
         server.submit(steps=1)
@@ -60,6 +60,9 @@ def test_a_worker_whose_loop_hangs_is_not_ready(launch: Launch, folder: Path) ->
                 time.sleep(0.1)
                 ready = http.get("/readyz").json()
             assert ready["status"] == "degraded"
+        while "worker ended with exit code 70; starting it again" not in (folder / "up.log").read_text():
+            assert time.monotonic() < deadline
+            time.sleep(0.1)
     finally:
         server.process.send_signal(signal.SIGTERM)
         server.process.wait(120)

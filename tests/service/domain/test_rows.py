@@ -124,7 +124,7 @@ def test_an_empty_file_is_a_problem(content: list[bytes]) -> None:
         ),
         (
             {"prompt": "a", "completion": [turn("assistant")] * 2},
-            "'completion' must be a string or a list of one message",
+            "'completion' must be a string or a list of one message, but is a list",
         ),
         (
             {"prompt": [turn("user")], "completion": [turn("assistant"), turn("assistant")]},

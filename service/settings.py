@@ -44,7 +44,7 @@ class Settings(BaseSettings):
         300.0,
         alias="HONE_STORAGE_PATIENCE_SECONDS",
         ge=0,
-        description="how long storing a checkpoint, or fetching what a job needs, is retried before the attempt fails",
+        description="how long fetching what a job needs is tried before its slot is handed back",
     )
     lease_seconds: float = Field(
         30.0,

@@ -25,6 +25,8 @@ from worker.protocol import Assignment
 
 log = logs.get(__name__)
 DAMAGED_HINT = "name another checkpoint of that job, or train it again"
+LOCAL = (errno.ENOSPC, errno.EDQUOT, errno.EROFS)
+"""Errors of this worker's disk: another worker may have a better one. All others are the storage's."""
 FIRST_WAIT_SECONDS, LONGEST_WAIT_SECONDS = 1.0, 4.0  # between two tries
 STORAGE_HINT = "check the storage (STORAGE_URL) and the free space in the worker's data directory (HONE_DATA_DIR)"
 
@@ -39,6 +41,10 @@ def prepare(
     """
     try:
         attempt.scratch.open()
+    except OSError as error:
+        _give_up(attempt, error)
+        return None
+    try:
         with attempt.renewing(end_if_unwanted) as check:
             assignment = _with_patience(attempt, _Preparation(attempt, model_roots, check).assignment, check)
             failpoint("assignment.prepared")
@@ -48,13 +54,21 @@ def prepare(
     except Damaged as error:
         _fail(attempt, _infra_failure(error, DAMAGED_HINT))
     except OSError as error:
-        with attempt.transaction() as (session, job):
-            leases.give_up(session, job, _infra_failure(error, STORAGE_HINT))
+        if error.errno in LOCAL:
+            _give_up(attempt, error)
+        else:
+            with attempt.transaction() as (session, job):
+                leases.postpone(session, job, _infra_failure(error, STORAGE_HINT).message)
     return None
 
 
+def _give_up(attempt: Attempt, error: OSError) -> None:
+    with attempt.transaction() as (session, job):
+        leases.give_up(session, job, _infra_failure(error, STORAGE_HINT))
+
+
 def _with_patience(attempt: Attempt, prepare_once: Callable[[], Assignment], check: Callable[[], None]) -> Assignment:
-    """A storage that does not answer has the same time to recover as when a checkpoint is stored; its lease is kept."""
+    """A storage that does not answer has some time to recover, in which the attempt keeps its lease."""
     give_up_at = time.monotonic() + attempt.storage.retry_seconds
     wait, noted = FIRST_WAIT_SECONDS, False
     while True:

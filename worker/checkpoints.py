@@ -1,6 +1,6 @@
 """Moves checkpoints from a trainer's scratch folder into the storage, then writes their rows."""
 
-import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -18,6 +18,10 @@ from worker.attempt import Attempt, EndIfUnwanted
 from worker.protocol import Saved
 
 log = logs.get(__name__)
+REMEDY = (
+    "it is tried again until it is stored: look at the disk or bucket of STORAGE_URL, free space there, or let jobs "
+    "keep fewer checkpoints (checkpoint.keep_last)"
+)
 LONGEST_WAIT_SECONDS = 4.0  # between two tries, when a cancel is noticed
 
 
@@ -32,8 +36,9 @@ class StoredCheckpoint:
 class CheckpointArchive:
     """Stores the checkpoints of one attempt. The keys contain the attempt, so a stale attempt overwrites nothing."""
 
-    def __init__(self, attempt: Attempt, end_if_unwanted: EndIfUnwanted) -> None:
-        self._attempt = attempt
+    def __init__(self, attempt: Attempt, end_if_unwanted: EndIfUnwanted, is_over: Callable[[], bool]) -> None:
+        """`is_over`: whether the attempt must end, whatever the storage does."""
+        self._attempt, self._is_over = attempt, is_over
         self._storage = attempt.storage
         self._spec = attempt.spec.checkpoint
         self._end_if_unwanted = end_if_unwanted
@@ -45,8 +50,9 @@ class CheckpointArchive:
         already (a resumed trainer reports the one that it started from), or the job was cancelled while the storage
         failed.
 
-        A storage that fails has `retry_seconds` to recover; the trainer's own copy is complete, and training continues
-        meanwhile. OSError if it does not recover, or if the worker stops.
+        A storage that fails has all the time that the job has: the trainer's own copy is complete, training continues
+        meanwhile, and whatever ended the attempt would cost steps. OSError if the attempt must end, or if the
+        trainer's own copy is damaged or gone.
         """
         folder = Path(saved.directory)
         if not folder.is_relative_to(self._attempt.scratch.path):
@@ -61,7 +67,6 @@ class CheckpointArchive:
     def _store_with_retries(self, step: int, folder: Path) -> StoredCheckpoint | None:
         key = f"checkpoints/{self._attempt.job_id}/step-{step}-attempt-{self._attempt.claim.attempt}"
         files = manifest.read(folder)
-        give_up_at = time.monotonic() + self._storage.retry_seconds
         wait, failed = 0.5, False
         while self._attempt.renew() != JobStatus.CANCELLING or not failed:
             try:
@@ -70,22 +75,21 @@ class CheckpointArchive:
                     self._storage.put(folder, key, check)
                     failpoint("checkpoint.moved")
             except OSError as error:
-                left = give_up_at - time.monotonic()
-                if left <= 0 or self._attempt.stopping.is_set():
+                if isinstance(error, manifest.Damaged) or not folder.is_dir() or self._is_over():
                     raise
                 if not failed:
-                    self._note_failure(step, f"the checkpoint of step {step} cannot be stored: {error}", left)
+                    self._note_failure(step, f"the checkpoint of step {step} cannot be stored: {error}")
                 failed, wait = True, min(2 * wait, LONGEST_WAIT_SECONDS)
-                self._attempt.stopping.wait(min(wait, left, self._attempt.lease_seconds / 3))
+                self._attempt.stopping.wait(min(wait, self._attempt.lease_seconds / 3))
                 continue
             if failed:
                 self._log_success(f"the checkpoint of step {step} is stored now")
             return StoredCheckpoint(key, files)
         return None
 
-    def _note_failure(self, step: int, message: str, seconds: float) -> None:
+    def _note_failure(self, step: int, message: str) -> None:
         log.warning(message, job=self._attempt.job_id)
-        note = Note("storage_failed", message, f"trying for {seconds:.0f} s: look at the disk or bucket of STORAGE_URL")
+        note = Note("storage_failed", message, REMEDY)
         with self._attempt.transaction() as (session, job):
             health_notes.add(session, job, note.at(step))
 

@@ -11,6 +11,7 @@ from service.failpoints import failpoint
 from service.persistence import events, health_notes, jobs, leases, metrics, samples
 from service.persistence.database import Session
 from service.persistence.tables import Job
+from service.storage.manifest import Damaged
 from worker.attempt import Attempt
 from worker.checkpoints import CheckpointArchive, StoredCheckpoint
 from worker.log_limit import LogLimit
@@ -32,6 +33,7 @@ from worker.protocol import (
 from worker.trainer_process import LogLine, TrainerOutput
 
 log = logs.get(__name__)
+SCRATCH_HINT = "look at the worker's data directory (HONE_DATA_DIR): something has removed or damaged a file there"
 Stored = dict[int, StoredCheckpoint | None]
 """The checkpoints of one report, by step; None where there is nothing to record."""
 
@@ -47,7 +49,7 @@ class Reporter:
         self._pace = Pace()
         self._max_seconds = attempt.spec.max_seconds
         self._deadline = time.monotonic() + (self._max_seconds or math.inf) - attempt.claim.ran_seconds
-        self._archive = CheckpointArchive(attempt, self._end_if_cancelled)
+        self._archive = CheckpointArchive(attempt, self._end_if_cancelled, self._is_over)
 
     def admit(self, outputs: list[TrainerOutput]) -> list[TrainerOutput]:
         """What of it is to be written: everything but log lines beyond the limit."""
@@ -61,7 +63,7 @@ class Reporter:
         try:
             stored = self._store_checkpoints(outputs)
         except OSError as error:
-            return self.fail(Failure(category="infra", message=f"cannot store the checkpoint: {error}", hint=DISK_HINT))
+            return self._end_unstored(error)
         with self.attempt.transaction() as (session, job):
             if not self._is_committed(job):
                 job.reports += 1
@@ -183,10 +185,21 @@ class Reporter:
         leases.give_up(session, job, failure)
         self.ended = True
 
-    def fail(self, failure: Failure) -> JobStatus:
-        """End the attempt for a reason outside the trainer, such as a full storage."""
+    def _is_over(self) -> bool:
+        """Whether the attempt must end although a checkpoint is not stored."""
+        return self.attempt.stopping.is_set() or self.out_of_time
+
+    def _end_unstored(self, error: OSError) -> JobStatus:
+        """End an attempt whose last checkpoint is lost; the job goes on from the one before."""
+        reason = f"cannot store the checkpoint: {error}"
         with self.attempt.transaction() as (session, job):
-            self._fail(session, job, failure)
+            if self.attempt.stopping.is_set() and not isinstance(error, Damaged):
+                leases.postpone(session, job, f"its worker shut down: {reason}")
+                self.ended = True
+            elif self.out_of_time and job.status == JobStatus.RUNNING:
+                self._fail(session, job, self._timeout())
+            else:
+                self._fail(session, job, Failure(category="infra", message=reason, hint=SCRATCH_HINT))
             return JobStatus(job.status)
 
     def end_unless_running(self, status: JobStatus) -> bool:
@@ -219,9 +232,6 @@ class Reporter:
             for line in self._last_lines:
                 self._write_one(session, job, line, {})
             leases.lose(session, job, Failure(category="lost", message=reason, hint=hint))
-
-
-DISK_HINT = "free space in the storage or let the job keep fewer checkpoints (checkpoint.keep_last)"
 
 
 def _last_event_last(outputs: list[TrainerOutput]) -> list[TrainerOutput]:

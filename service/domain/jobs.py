@@ -36,7 +36,7 @@ EVENT_MEANINGS: dict[JobEvent, str] = {
     JobEvent.FINISH: "the trainer has done all steps, perhaps just before it read a request to stop",
     JobEvent.FAIL: "the trainer reported an error, a limit was reached, or a parent job did not succeed",
     JobEvent.LOSE: "the worker or the trainer died, or the lease expired",
-    JobEvent.RELEASE: "the worker shuts down and hands the job back",
+    JobEvent.RELEASE: "the worker hands the job back: it shuts down, or the storage does not answer",
     JobEvent.PAUSE: "a user asks the job to pause",
     JobEvent.RESUME: "a user puts a paused job back into the queue",
     JobEvent.CANCEL: "a user asks the job to stop",
@@ -53,7 +53,7 @@ MOVES: dict[tuple[JobStatus, JobEvent], JobStatus] = {
     (S.RUNNING, E.FINISH): S.SUCCEEDED,
     (S.RUNNING, E.FAIL): S.FAILED,
     (S.RUNNING, E.LOSE): S.QUEUED,  # its worker or trainer died; anyone may claim it again
-    (S.RUNNING, E.RELEASE): S.QUEUED,  # its worker is shutting down and hands it back
+    (S.RUNNING, E.RELEASE): S.QUEUED,  # its worker shuts down, or the storage does not answer
     (S.RUNNING, E.PAUSE): S.PAUSING,  # a request: the step ends, its state is saved, the device is freed
     (S.PAUSING, E.STOP): S.PAUSED,
     (S.PAUSING, E.LOSE): S.PAUSED,  # it can continue from its last checkpoint
@@ -88,5 +88,5 @@ FAILURE_MEANINGS: dict[FailureCategory, str] = {
     "nan": "a loss or gradient was NaN or infinite",
     "timeout": "the job exceeded `max_seconds`",
     "lost": "its worker or trainer died more often than `max_restarts` allows",
-    "infra": "a disk or the storage failed more often than `max_restarts` allows, or the stored spec is unreadable",
+    "infra": "a worker's disk failed more often than `max_restarts` allows, or the stored spec is unreadable",
 }

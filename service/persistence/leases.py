@@ -11,6 +11,8 @@ from service.domain.jobs import HELD, JobEvent
 from service.persistence import checkpoints, clock, events, health_notes, jobs, metrics
 from service.persistence.tables import Event, Job, Metric, Sample
 
+POSTPONED_SECONDS = 30.0
+
 
 def peek(session: Session, job_id: str, attempt: int) -> JobStatus:
     """The job's status, for an attempt that writes nothing; LeaseLost if the attempt no longer holds the job."""
@@ -48,6 +50,12 @@ def give_up(session: Session, job: Job, failure: Failure) -> None:
         lose(session, job, failure)
     else:
         jobs.fail(session, job, failure)
+
+
+def postpone(session: Session, job: Job, reason: str) -> None:
+    """End an attempt because the service's own storage does not answer: no restart of the job, which waits a while."""
+    job.not_before = clock.now(session) + timedelta(seconds=POSTPONED_SECONDS)
+    jobs.move(session, job, JobEvent.RELEASE, reason=reason)
 
 
 def lose(session: Session, job: Job, failure: Failure) -> None:

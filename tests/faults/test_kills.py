@@ -127,18 +127,20 @@ def test_a_killed_api_and_dispatcher_come_back(server: Any) -> None:
     assert server.wait(job["id"])["status"] == "succeeded"
 
 
-def test_a_full_storage_fails_the_job_with_the_reason_and_the_service_goes_on(
-    launch: Callable[..., Any], small_disk: Path, tmp_path_factory: pytest.TempPathFactory
-) -> None:
+def test_a_job_waits_for_room_in_a_full_storage_and_loses_no_step(launch: Callable[..., Any], full_disk: Path) -> None:
     data_dir = Path(f"/var/tmp/hone-full-{os.getpid()}")
     data_dir.mkdir()
-    server = launch(data_dir, STORAGE_URL=str(small_disk), HONE_STORAGE_PATIENCE_SECONDS="1")
+    server = launch(data_dir, STORAGE_URL=str(full_disk), HONE_STORAGE_PATIENCE_SECONDS="0")
     try:
-        job = server.wait(server.submit(steps=2, max_restarts=1)["id"])
-        assert job["status"] == "failed" and job["failure"]["category"] == "infra"
-        assert "No space left on device" in job["failure"]["message"] and "keep_last" in job["failure"]["hint"]
+        job = server.submit(steps=2, max_restarts=0)["id"]
+        noted = server.wait(job, until=lambda shown: bool(shown["health_notes"]))["health_notes"][0]
+        assert noted["code"] == "storage_failed" and "No space left on device" in noted["message"]
+        assert "keep_last" in noted["remedy"]
         with server.client() as http:
             assert http.get("/readyz").json()["database"] is True
+        (full_disk / "ballast").unlink()
+        ended = server.wait(job)
+        assert (ended["status"], ended["attempt"], ended["progress"]["step"]) == ("succeeded", 1, 2), ended["failure"]
     finally:
         server.process.send_signal(signal.SIGTERM)
         server.process.wait(60)

@@ -12,7 +12,7 @@ import pytest
 
 from service.domain.jobs import JobEvent
 from service.domain.specs import JobSpec
-from service.persistence import checkpoints, clock, jobs, metrics
+from service.persistence import checkpoints, clock, events, jobs, metrics
 from service.persistence.tables import Checkpoint
 from service.storage.store import Storage
 from worker.assignment import prepare
@@ -108,7 +108,12 @@ def test_a_storage_that_lost_everything_is_not_taken_for_damage(bench: Any, clai
     bench.storage.retry_seconds = 0.1
     assert assignment(bench, claim, scratch) is None
     assert damaged(bench, claim.job_id) == []
-    assert "is it mounted" in failure(bench, claim)["message"] and failure(bench, claim)["category"] == "infra"
+    with bench.database.transaction() as session:
+        job = jobs.get(session, claim.job_id, None)
+        assert (job.status, job.restarts, job.max_restarts, job.failure) == ("queued", 0, 0, None)
+        assert job.not_before is not None and job.not_before > clock.now(session)
+        moved = events.page(session, claim.job_id, 0, 100, ["status"])[-1].data
+    assert "is it mounted" in moved["reason"]
 
 
 def test_a_storage_that_comes_back_in_time_costs_no_attempt_and_is_noted(

@@ -3,6 +3,8 @@
 import shutil
 import threading
 import time
+from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +14,7 @@ from sqlalchemy import update
 from hone.documents.status import JobStatus
 from hone.errors import LeaseLost, Unavailable
 from service import commands
+from service.domain.specs import JobSpec
 from service.persistence import checkpoints, jobs, leases
 from service.persistence.tables import Job
 from service.storage import manifest
@@ -44,7 +47,7 @@ def test_a_new_row_replaces_old_ones_whose_files_wait_for_the_garbage_collector(
 
 
 def test_a_full_disk_is_reported_and_retried(bench: Any, claim: Claim, full_disk: Path, tmp_path: Path) -> None:
-    storage = Storage(str(full_disk), tmp_path / "cache", retry_seconds=60)
+    storage = Storage(str(full_disk), tmp_path / "cache", retry_seconds=0)  # which is for fetching
     folder = bench.written(1)
     thread = threading.Thread(target=reporter(bench, claim, storage).write, args=([saved(folder, 1)],))
     thread.start()
@@ -58,18 +61,6 @@ def test_a_full_disk_is_reported_and_retried(bench: Any, claim: Claim, full_disk
     assert "cannot be stored: [Errno 28] No space left on device" in first and "stored now" in last
     assert steps(bench, claim.job_id) == [1] and storage.below("partial") == []
     manifest.verify(storage.local(f"checkpoints/{claim.job_id}/step-1-attempt-1"))
-
-
-def test_a_disk_that_stays_full_fails_the_job_and_keeps_its_last_checkpoint(
-    bench: Any, claim: Claim, full_disk: Path, tmp_path: Path
-) -> None:
-    reporter(bench, claim, bench.storage).write([saved(bench.written(1), 1)])
-    storage = Storage(str(full_disk), tmp_path / "cache", retry_seconds=0.2)
-    status = reporter(bench, claim, storage).write([saved(bench.written(2), 2)])
-    assert status == JobStatus.FAILED and steps(bench, claim.job_id) == [1]
-    with bench.database.transaction() as session:
-        failure: Any = jobs.get(session, claim.job_id, None).failure
-    assert failure["category"] == "infra" and "No space left" in failure["message"] and "keep_last" in failure["hint"]
 
 
 def test_a_job_that_is_cancelled_while_the_storage_fails_does_not_wait_for_it(
@@ -95,7 +86,21 @@ def test_a_worker_that_stops_does_not_wait_for_the_storage(
     stopping = threading.Event()
     stopping.set()
     status = reporter(bench, claim, storage, stopping).write([saved(bench.written(1), 1)])
-    assert status == JobStatus.FAILED and bench.warnings(claim.job_id) == []
+    assert status == JobStatus.QUEUED and bench.warnings(claim.job_id) == []
+    with bench.database.transaction() as session:
+        job = jobs.get(session, claim.job_id, None)
+        assert (job.restarts, job.max_restarts, job.failure) == (0, 0, None)
+
+
+def test_a_job_whose_time_is_up_does_not_wait_for_the_storage(
+    bench: Any, spec: Callable[..., JobSpec], full_disk: Path, tmp_path: Path
+) -> None:
+    claim = bench.claim(spec(max_seconds=60))
+    storage, late = Storage(str(full_disk), tmp_path / "cache"), replace(claim, ran_seconds=61.0)
+    assert reporter(bench, late, storage).write([saved(bench.written(1), 1)]) == JobStatus.FAILED
+    with bench.database.transaction() as session:
+        failure: Any = jobs.get(session, claim.job_id, None).failure
+    assert failure["category"] == "timeout"
 
 
 def test_an_attempt_that_lost_its_lease_stores_nothing(bench: Any, claim: Claim) -> None:

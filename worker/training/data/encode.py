@@ -184,6 +184,8 @@ class Encoder:
         except UnsupportedConversation as error:
             message = f"tools cannot be used with this model: the output of a tool {error}"
             raise Invalid(f"{message}; set {self._field}.template to text, or leave tools out", param="tools") from None
+        finally:
+            self._row_notes.forget_row()
 
     def _tools_of(self, row: Row) -> Tools:
         return row.get("tools") or self._tools

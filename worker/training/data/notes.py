@@ -102,6 +102,10 @@ class RowNotes:
         self._rows.update(self._of_row)
         self._of_row.clear()
 
+    def forget_row(self) -> None:
+        """What was added is about no row, such as the output of a tool while the policy samples."""
+        self._of_row.clear()
+
     def take(self, total: int, field: str) -> list[Note]:
         """A health note for each, of `total` rows of a dataset; the count begins anew."""
         notes = [

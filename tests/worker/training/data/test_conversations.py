@@ -364,3 +364,10 @@ def test_a_completion_that_the_template_rewrites_is_learned_as_it_is_and_it_is_s
     assert str(reads.notes[0]).startswith(
         "1 of 1 rows of dataset have a completion that the model's chat template does not"
     )
+
+
+def test_the_output_of_a_tool_is_no_row_that_a_note_counts() -> None:
+    asks = encoder("chatml")
+    asks.tool_output("rain", {"prompt": "Weather?", "tools": [tool()]}, "weather")
+    asks.prompts([{"prompt": "a"}, {"prompt": "b"}], 999)
+    assert asks.notes == []

@@ -72,3 +72,29 @@ def test_the_parser_alone_errs_on_every_kind(kind: str) -> None:
         for i, form in enumerate((gold, f"${gold}$")):
             agreed[i] += verify(parse(form, parsing_timeout=None), said, timeout_seconds=None) == verdict
     assert max(agreed) < len(pairs)
+
+
+@pytest.mark.parametrize(
+    ("gold", "response", "verdict"),
+    [
+        ("10", "it is 2^{10}", False),
+        ("10", "it is 2^10", False),
+        ("5", r"\frac{3}{5}", False),
+        ("3/5", r"it is \frac{3}{5}", True),
+        ("0.5", "about 50%", True),
+        ("7/2", "so 3 1/2", True),
+        ("2", "3 1/2", False),
+        ("1/2", "it is 1/2", True),
+        ("-4", "x = -4", True),
+    ],
+)
+def test_the_last_number_is_read_with_all_that_belongs_to_it(gold: str, response: str, verdict: bool) -> None:
+    for spec in (MathReward(extract="number"), NumericReward(extract="number")):
+        assert bool(build(spec)("", response, {"answer": gold})) is verdict
+
+
+def test_long_texts_of_digits_are_read_at_once() -> None:
+    """The time of an answer is bounded by a deadline; this one must be far from it."""
+    for text in ("1" * 90_000, "1 " * 45_000, "1\n" * 45_000, "0." + "3" * 90_000 + "...", "\\frac{1" * 10_000):
+        for extract in ("number", "whole"):
+            assert not build(MathReward(extract=extract))("", text, {"answer": "7"})

@@ -20,6 +20,8 @@ from worker.training.rewards.rules.relations import Relation, conclusion, interv
 from worker.training.rewards.rules.statements import claim, is_prose, squeezed
 from worker.training.rewards.rules.text import normalised
 
+DATE = re.compile(r"\d{4}([-/.])\d{1,2}\1\d{1,2}|\d{1,2}([-/.])\d{1,2}\2\d{4}")
+"""It is no difference and no quotient."""
 MAX_WORDS = 8
 """Of a gold answer in words."""
 WORST = [Legibility.READ, Legibility.UNPARSED, Legibility.TEXT]
@@ -27,13 +29,17 @@ NO_ANSWERS = frozenset(["nan", "null", "n/a"])
 """What exports write for values that are missing."""
 MAX_LENGTH = 20_000
 """Characters of an expression in one notation; a longer one is equal to the same characters only."""
+MAX_LINES = 2000
+"""Characters of numbers below each other."""
 MAX_ANSWER = 100_000
 """Characters; a longer text is no answer."""
 PLUS_MINUS = re.compile(r"\\(?:pm|mp)(?![a-zA-Z])\s*")
 INEQUALITY = re.compile(r"[<>]|\\[lg]e(?![a-zA-Z])")
+OUTWARD = re.compile(r"([\[\]])([^\[\]]+,[^\[\]]+)([\[\]])")
+EMPTY = re.compile(r"\\emptyset|\\\{\s*\\\}|\{\s*\}")
 BRACED = re.compile(r"(?<=[_^])\{\s*(\w)\s*\}")
 TEXT = re.compile(r"\\(?:text|operatorname)\s*\{\s*([^{}]*?)\s*\}")
-CHOICE = re.compile(r"\(?([A-Za-z])(?:[).:](?:\s+\S.*)?)?")
+CHOICE = re.compile(r"(?:(?i:option|choice)\s+)?\(?([A-Ja-j])(?:[).:](?:\s+\S.*)?)?")
 TRUTH = re.compile(r"(yes|no|true|false)(?:[,.;].*)?", re.IGNORECASE)
 BY_PARSER_TOO = ("matrix", "union")
 """Groups that may also be the value of an expression without groups."""
@@ -65,6 +71,8 @@ def stated(text: str) -> str | None:
     whole = expression(text)
     if quantity(whole) is not None:
         return whole
+    if len(text) <= MAX_LINES and (values := _several_lines(text)):
+        return values
     if not is_prose(whole) and "####" not in whole:
         return expression(_last_line(text))
     said = claim(text)
@@ -86,6 +94,12 @@ def gold_value(answer: str) -> str | None:
     return whole if in_words or "\\" in whole else None
 
 
+def _several_lines(text: str) -> str | None:
+    """Numbers below each other as a list: none of them is the answer."""
+    lines = [line for line in map(expression, text.splitlines()) if line]
+    return ", ".join(lines) if len(lines) > 1 and all(map(quantity, lines)) else None
+
+
 def _last_line(text: str) -> str:
     """The last of several lines, unless a bracket or environment spans them."""
     last = text.strip().rpartition("\n")[2]
@@ -96,6 +110,8 @@ def equal(gold: str, text: str) -> bool:
     """Whether two expressions in one notation have the same value."""
     if same_text(gold, text):
         return True
+    if DATE.fullmatch(gold) or DATE.fullmatch(text):
+        return False
     numbers = quantity(gold), quantity(text)
     if numbers[0] and numbers[1]:
         return same(numbers[0], numbers[1])
@@ -169,6 +185,7 @@ def _characters(text: str) -> str:
 
 
 def _equal(gold: str, text: str) -> bool:
+    gold, text = _with_usual_brackets(gold), _with_usual_brackets(text)
     if PLUS_MINUS.search(gold) or PLUS_MINUS.search(text):
         gold, text = _both_signs(gold), _both_signs(text)
     solutions = interval(gold), interval(text)
@@ -189,9 +206,21 @@ def _equal(gold: str, text: str) -> bool:
     return _needs_parser(gold, text) and same_expressions(gold, text)
 
 
+def _with_usual_brackets(text: str) -> str:
+    r"""`]2, 5[` as `(2, 5)`, and all real numbers as an interval."""
+    if text == r"\mathbb{R}":
+        return r"(-\infty, \infty)"
+    found = OUTWARD.fullmatch(text)
+    if found is None or (found[1], found[3]) == ("[", "]"):
+        return text
+    return f"{'(' if found[1] == ']' else '['}{found[2]}{')' if found[3] == '[' else ']'}"
+
+
 def _is_one_of_one(groups: tuple[Group | None, Group | None], gold: str, text: str) -> bool:
     """Whether a set of one element is compared with that element; several values never are one."""
     single = [each.items[0] if each and each.kind == "set" and len(each.items) == 1 else None for each in groups]
+    if any(item and EMPTY.fullmatch(item) for item in single):
+        return False
     return bool(single[0] or single[1]) and equal(single[0] or gold, single[1] or text)
 
 

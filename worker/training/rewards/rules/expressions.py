@@ -16,6 +16,8 @@ from worker.training.rewards.rules.units import unit
 DIGITS = 30
 EXACT = 1e-12
 """Relative difference of two values without decimals: far above what 30 digits lose, far below any difference meant."""
+LEFT_OVER = 1e-50
+"""What evaluation may leave of a difference that is exactly 0."""
 CANCELLED = 1e-100
 """What is left of a sum that is exactly 0."""
 POINTS = (0.7312, 1.9071, -0.5817, -2.3643, 3.4127)
@@ -174,7 +176,18 @@ def _same(gold: Any, other: Any) -> bool:
     if len(values) < (USABLE_POINTS if gold.free_symbols | other.free_symbols else 1):
         return _verified(gold, other)
     decimal = gold.has(sympy.Float) or other.has(sympy.Float)
+    if (
+        not decimal
+        and not gold.free_symbols | other.free_symbols
+        and all(_close(*each, decimal=False) for each in values)
+    ):
+        return _is_zero(gold - other)
     return all(_close(first, second, decimal=decimal) for first, second in values)
+
+
+def _is_zero(difference: Any) -> bool:
+    """Whether the difference of two exact numbers is 0: relative tolerances take 2^50 for 2^50 + 1."""
+    return bool(abs(difference.evalf(DIGITS)) < LEFT_OVER)
 
 
 def _close(gold: Any, other: Any, *, decimal: bool) -> bool:

@@ -12,8 +12,11 @@ from worker.training.rewards.rules.statements import affirmed, squeezed
 
 # A sign belongs to the number unless something stands before it that it could be subtracted from.
 NUMBER = re.compile(
-    r"(?:(?<![\w.)\]}])[-+])?(?:(?:\d{1,3}(?:,\d{3})+(?!\d)|\d+)(?:\.\d+)?|\.\d+)(?:[eE][-+]?\d+)?(?:/\d+)?"
+    r"(?<!\^)(?<!\^\{)(?:(?<![\w.)\]}])[-+])?"
+    r"(?:(?<!\d)\d{1,9}[ ]\d{1,9}/\d{1,9}(?!\d)|(?:\d{1,3}(?:,\d{3})+(?!\d)|\d+)(?:\.\d+)?|\.\d+)"
+    r"(?:[eE][-+]?\d+)?(?:/\d+)?(?:\s?%)?"
 )
+FRACTION = re.compile(r"\\[dt]?frac\s*\{\s*(\d+)\s*\}\s*\{\s*(\d+)\s*\}")
 BRACES = re.compile(r"\\.|[{}]", re.DOTALL)
 BOX = re.compile(r"\\(?:boxed|fbox)\s*(?:\{|(\d))")
 THOUGHT = re.compile(r"<(/?)(?:think|thinking|thought)>|(\[/?THINK\])", re.IGNORECASE)
@@ -123,7 +126,8 @@ def _until_closed(text: str, start: int) -> tuple[str | None, int]:
 
 
 def _number(response: str) -> str | None:
-    numbers = NUMBER.findall(affirmed(squeezed(response).replace("\N{MINUS SIGN}", "-")))
+    text = FRACTION.sub(r"\1/\2", squeezed(response).replace("\N{MINUS SIGN}", "-"))
+    numbers = NUMBER.findall(affirmed(text))
     return numbers[-1] if numbers else None
 
 

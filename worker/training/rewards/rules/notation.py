@@ -63,6 +63,7 @@ REWRITES = [
         (r"(?<![\\a-zA-Z])(?:infinity|inf|oo)(?![a-zA-Z])", r"\\infty"),
         (r"(?<![\\a-zA-Z])pi(?![a-zA-Z])", r"\\pi"),
         (r"(?<![\\a-zA-Z])sqrt\s*\(([^()]*)\)", r"\\sqrt{\1}"),
+        (r"(?<=\d)\s+i(?![a-zA-Z])", "i"),
         (r"(?<=\d)\s+\([A-Za-z][A-Za-z -]{2,}\)$", ""),  # `18 (eighteen)`
         (r"(?<![\\a-zA-Z])sqrt\s*(\d+|[a-z](?![a-zA-Z]))", r"\\sqrt{\1}"),
         (r"\*\*(?=\s*[-+\d({a-z])(?<=[\w)}]\*\*)", "^"),

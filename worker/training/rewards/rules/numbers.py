@@ -20,6 +20,10 @@ POWER_OF_TEN = r"(?:\s*(?:\\times|\\cdot|[*xX])\s*10\s*\^\s*(?:\{\s*([-+]?\d+)\s
 SCIENTIFIC = re.compile(rf"({DECIMAL})(?:[eE]([-+]?\d+)(?![\d.])|{POWER_OF_TEN})?")
 BARE_POWER = re.compile(r"10\s*\^\s*(?:\{\s*([-+]?\d+)\s*\}|([-+]?\d+))")
 REPEATING = re.compile(r"(\d*)\.(\d*)\\overline\s*\{\s*(\d+)\s*\}")
+GOES_ON = re.compile(r"(\d*)\.(\d*?)(\d{1,3}?)\3{2,}\s*(?:\.\.\.|\\[lc]?dots)")
+"""`0.333...` is 1/3."""
+OF = re.compile(r"\s+of\s+(?:the|a|an|all|its|their|them)\b[a-z ]*")
+"""What a share is of."""
 FRACTION = re.compile(
     rf"\\frac\s*\{{\s*([-+]?{DECIMAL})\s*\}}\s*\{{\s*([-+]?{DECIMAL})\s*\}}|({DECIMAL})\s*/\s*(-?{DECIMAL})"
 )
@@ -28,8 +32,8 @@ MIXED = re.compile(
 )
 EUROPEAN = re.compile(r"([-+]?)(\d{1,3}(?:[. ]\d{3})+|\d+),(\d+)")
 PERCENT = re.compile(r"\s*(?:%|\\text\{\s*%\s*\}|(?:\\text\{\s*)?(?:percent(?:age)?|per cent|pct)(?![a-z])\s*\}?)")
-SCALES = {"hundred": 2, "thousand": 3, "million": 6, "billion": 9, "trillion": 12}
-SCALE = re.compile(r"\s*(?:\\text\{\s*)?(hundred|thousand|million|billion|trillion)(?![a-z])\s*\}?")
+SCALES = {"dozen": 12, "hundred": 10**2, "thousand": 10**3, "million": 10**6, "billion": 10**9, "trillion": 10**12}
+SCALE = re.compile(r"\s*(?:\\text\{\s*)?(dozen|hundred|thousand|million|billion|trillion)(?![a-z])\s*\}?")
 HEAD = re.compile(rf"([-+]?)\s*(?:({CURRENCY})\s*([-+]?)\s*)?")
 
 
@@ -68,6 +72,8 @@ def same(gold: Quantity, other: Quantity, tolerance: Fraction = ROUNDING) -> boo
 
     A percentage and a bare number are the same also where the question asked for percent: 50 and 50%, not 0.5 and 0.5%.
     """
+    if (gold.percent and other.unit and not other.percent) or (other.percent and gold.unit and not gold.percent):
+        return False
     if gold.percent != other.percent:
         bare, percentage = (other, gold) if gold.percent else (gold, other)
         if abs(bare.value) >= 1 and bare.value == percentage.value:
@@ -105,7 +111,13 @@ def european(text: str) -> Quantity | None:
 
 def _number(text: str, start: int) -> tuple[Fraction, int | None, bool, int] | None:
     """Value, places, whether it is a decimal, and where it ends."""
-    for pattern, read in ((MIXED, _mixed), (FRACTION, _fraction), (REPEATING, _repeating), (BARE_POWER, _bare_power)):
+    for pattern, read in (
+        (MIXED, _mixed),
+        (FRACTION, _fraction),
+        (REPEATING, _repeating),
+        (GOES_ON, _repeating),
+        (BARE_POWER, _bare_power),
+    ):
         match = pattern.match(text, start)
         if match:
             value = read(match)
@@ -154,10 +166,11 @@ def _bare_power(match: re.Match[str]) -> Fraction | None:
 
 def _with_unit(rest: str, currency: str, number: Quantity) -> Quantity | None:
     scale = SCALE.match(rest)
-    factor = Fraction(10) ** SCALES[scale[1]] if scale else Fraction(1)
+    factor = Fraction(SCALES[scale[1]] if scale else 1)
     rest = rest[scale.end() :] if scale else rest
     percent = PERCENT.match(rest)
     rest = rest[percent.end() :] if percent else rest
+    rest = "" if OF.fullmatch(rest) else rest
     found = unit(currency, adjacent=False) if currency else None
     if rest.strip():
         behind = unit(rest, adjacent=not rest[0].isspace())

@@ -36,12 +36,13 @@ BEFORE_VALUE = re.compile(
 )
 IN_PASSING = re.compile(
     r"(?:^|\b(?:the|these|those|this|all|of|in|at|on|for|since|because|if|when|while|with|from|than|after|"
-    r"before|until|page|chapter|step|question|problem|case|example|figure|number|least|most|less|more|let|suppose|"
+    r"before|until|twice|thrice|half|double|without|page|chapter|step|question|problem|case|example|figure|number|least|most|less|more|let|suppose|"
     r"assume|given|through|between|and|or|to|as|(?:divid|multipl)\w+\s+by|divide|multiply|add|subtract|consider|try|like|below|"
     r"above|over|under|(?:anything|all)\s+but)"
     r")[\s*]*$",
     re.IGNORECASE,
 )
+ASSUMED = re.compile(r"(?:suppose|assume|assuming|let|if|imagine)\b", re.IGNORECASE)
 WORD = re.compile(r"(?<![\\a-zA-Z])[A-Za-z]+(?:'[a-z]+)?")
 NO_PROSE = frozenset([*FUNCTIONS, "and", "infinity", "deg", "rad", "usd", "eur"])
 SHORT_PROSE = frozenset(
@@ -129,6 +130,8 @@ def _denies(sentence: str) -> bool:
 
 def _stated(sentence: str) -> str | None:
     """The value that a sentence without `answer` ends with."""
+    if ASSUMED.match(sentence):
+        return None
     latex = [span.span() for span in re.finditer(LATEX, sentence)]
     for copula in reversed(list(COPULA.finditer(sentence))):
         inside = any(start < copula.start() < end for start, end in latex)

@@ -31,6 +31,10 @@ NAMES: dict[str, tuple[str, str, int]] = {
     "day": (TIME, "86400", 1),
     "week": (TIME, "604800", 1),
     "degree deg": (ANGLE, "1", 1),
+    "rad radian": ("radians", "1", 1),
+    "celsius": ("celsius", "1", 1),
+    "fahrenheit": ("fahrenheit", "1", 1),
+    "kelvin": ("kelvin", "1", 1),
     "$ usd us$ dollar buck": (DOLLARS, "1", 1),
     "cent ¢": (DOLLARS, "0.01", 1),
     "€ eur euro": (EUROS, "1", 1),
@@ -66,6 +70,9 @@ NO_UNITS = frozenset(
     ]
 )
 """Words behind a number that are no unit."""
+GENERIC = frozenset(["units", "unit", "items", "item", "pieces", "total", "things", "squared", "answer", "objects"])
+"""Words that say nothing of what is counted."""
+TEMPERATURES = {"c": "celsius", "f": "fahrenheit", "k": "kelvin"}
 MAX_WORDS = 4
 TOKEN = re.compile(r"\s*(\\text\{([^{}]*)\}|[A-Za-z¢°]+\.?|\^\\circ|\^\s*\{?\s*(-?\d)\s*\}?|/|\\cdot|[$€£¥₹])")
 
@@ -77,15 +84,23 @@ class Unit:
     factor: Fraction = Fraction(1)
     dimensions: Mapping[str, int] = field(default_factory=dict)
     known: bool = False
+    word: str | None = None
+    """The only word of one that nobody knows, without its plural."""
 
     def differs(self, other: "Unit") -> bool:
-        """Whether both are known and measure different things."""
-        return self.known and other.known and self.dimensions != other.dimensions
+        """Whether both measure different things, as far as that is known: apples are no oranges and no dollars."""
+        if self.known and other.known:
+            return self.dimensions != other.dimensions
+        if self.known or other.known:
+            return (other if self.known else self).word is not None
+        return None not in (self.word, other.word) and self.word != other.word
 
 
 def unit(text: str, *, adjacent: bool) -> Unit | None:
     """What stands behind a number, or None if that is no unit; `5m` is five times m, `5 m` and `5cm` are lengths."""
     words = _words(text)
+    if len(words) == 2 and words[0] == "degree" and (scale := TEMPERATURES.get(words[1], words[1])) in KNOWN:
+        words = [scale]
     if not words or len(words) > 2 * MAX_WORDS or words[0].startswith("^"):
         return None
     if adjacent and len(words) == 1 and len(words[0]) == 1 and words[0].isalpha():
@@ -140,7 +155,8 @@ def _product(factors: list[tuple[str, int]]) -> Unit:
     for word, power in factors:
         known = _known(word)
         if known is None:
-            return Unit()
+            is_thing = len(factors) == 1 and len(word) > 3 and word not in GENERIC and power == 1
+            return Unit(word=word.removesuffix("s").removesuffix("e") if is_thing else None)
         dimension, factor, own_power = known
         size *= factor**power
         dimensions[dimension] += own_power * power
